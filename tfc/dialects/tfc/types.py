@@ -1,0 +1,305 @@
+"""Tensor types and their extents; constants whose bytes stay out of the IR.
+
+    tensor<?x768xf32, #tfc.dims<["batch", ""]>>     a named dim
+    tfc.constant [1.0, 2.5] : tensor<2xf32>          few elements: in the text
+    tfc.constant splat 0.5 : tensor<64x64xf32>       one value
+    tfc.constant blob "5f3a..." : tensor<784x100xf32>   bytes in a side table, by digest
+
+A tensor's `shape_of` is a tuple of `Dim`: integers, and expressions over named dims. A dim
+that is `?` without a name is unknown (`UNKNOWN_DIM`); specialising or naming the inputs
+removes those before code is generated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    ArrayAttr,
+    BFloat16Type,
+    Float16Type,
+    Float32Type,
+    Float64Type,
+    IntegerType,
+    NoneAttr,
+    Signedness,
+    StringAttr,
+    TensorType,
+    UnrankedTensorType,
+)
+from xdsl.ir import Attribute, Data, ParametrizedAttribute, SSAValue, TypeAttribute
+from xdsl.irdl import base, irdl_attr_definition
+from xdsl.parser import AttrParser
+from xdsl.printer import Printer
+
+from tfc.dims import Dim, Expr, parse
+
+Array: TypeAlias = NDArray[Any]
+Shape: TypeAlias = tuple[Dim, ...]
+AnyTensor: TypeAlias = "TensorType[Attribute] | UnrankedTensorType[Attribute]"
+
+Tensor = base(TensorType) | base(UnrankedTensorType)
+"""The constraint of an operand or result that is a tensor, ranked or not."""
+
+UNKNOWN_DIM = parse("__unknown__")
+"""The extent of a ``?`` that has no name."""
+
+ELEMENT_TYPES: dict[np.dtype[Any], Attribute] = {
+    np.dtype(np.float16): Float16Type(),
+    np.dtype(ml_dtypes.bfloat16): BFloat16Type(),
+    np.dtype(np.float32): Float32Type(),
+    np.dtype(np.float64): Float64Type(),
+    np.dtype(np.bool_): IntegerType(1),
+} | {
+    np.dtype(f"{'u' if unsigned else ''}int{width}"): IntegerType(
+        width, Signedness.UNSIGNED if unsigned else Signedness.SIGNLESS
+    )
+    for width in (8, 16, 32, 64)
+    for unsigned in (False, True)
+}
+"""Signed integers are signless in the IR, as in MLIR's own dialects; unsigned ones ``ui8``."""
+
+_DTYPES = {element: dtype for dtype, element in ELEMENT_TYPES.items()}
+
+
+def dtype_of(element: Attribute) -> np.dtype[Any]:
+    """The numpy dtype of an element type."""
+    return _DTYPES[element]
+
+
+def element_of(dtype: Any) -> Attribute:
+    """The element type of a numpy dtype.
+
+    Raises:
+        KeyError: tfc has no such element type (complex, string, object).
+    """
+    return ELEMENT_TYPES[np.dtype(dtype)]
+
+
+def is_float(element: Attribute) -> bool:
+    return isinstance(element, Float16Type | BFloat16Type | Float32Type | Float64Type)
+
+
+def is_unsigned(element: Attribute) -> bool:
+    return isinstance(element, IntegerType) and element.signedness.data == Signedness.UNSIGNED
+
+
+def is_bool(element: Attribute) -> bool:
+    return isinstance(element, IntegerType) and element.width.data == 1
+
+
+@irdl_attr_definition
+class DimsAttr(ParametrizedAttribute):
+    """The names of a tensor's unknown extents, "" where the extent is a known integer."""
+
+    name = "tfc.dims"
+    names: ArrayAttr[StringAttr]
+
+
+@irdl_attr_definition
+class ControlType(ParametrizedAttribute, TypeAttribute):
+    """An effect that has happened: operations that take one run after those that gave it."""
+
+    name = "tfc.control"
+
+
+@irdl_attr_definition
+class ResourceType(ParametrizedAttribute, TypeAttribute):
+    """A handle of a variable that holds a tensor of this type."""
+
+    name = "tfc.resource"
+    content: Attribute
+
+
+def tensor_type(shape: Iterable[Dim], element: Attribute) -> TensorType[Attribute]:
+    """The tensor type with these extents; expressions go to the encoding."""
+    dims = tuple(shape)
+    sizes = [d if isinstance(d, int) else DYNAMIC_INDEX for d in dims]
+    if all(isinstance(d, int) or d == UNKNOWN_DIM for d in dims):
+        return TensorType(element, sizes)
+    texts = [StringAttr("" if isinstance(d, int) or d == UNKNOWN_DIM else str(d)) for d in dims]
+    return TensorType(element, sizes, DimsAttr(ArrayAttr(texts)))
+
+
+_shapes: dict[TensorType[Attribute], Shape] = {}
+
+
+def shape_of(value: SSAValue | Attribute) -> Shape:
+    """The extents of a ranked tensor (of a value, or of its type)."""
+    type_ = value.type if isinstance(value, SSAValue) else value
+    assert isinstance(type_, TensorType), f"{type_} has no shape; the verifier excludes this"
+    if isinstance(type_.encoding, NoneAttr):
+        return tuple(UNKNOWN_DIM if d == DYNAMIC_INDEX else d for d in type_.get_shape())
+    if (known := _shapes.get(type_)) is None:  # reading names from text takes 20 us
+        assert isinstance(type_.encoding, DimsAttr)
+        pairs = zip(type_.get_shape(), type_.encoding.names, strict=True)
+        known = tuple(
+            d if d != DYNAMIC_INDEX else parse(n.data) if n.data else UNKNOWN_DIM for d, n in pairs
+        )
+        _shapes[type_] = known
+    return known
+
+
+def element(value: SSAValue | Attribute) -> Attribute:
+    """The element type of a tensor (of a value, or of its type)."""
+    type_ = value.type if isinstance(value, SSAValue) else value
+    assert isinstance(type_, TensorType | UnrankedTensorType), "the verifier excludes this"
+    return type_.element_type
+
+
+def is_ranked(value: SSAValue) -> bool:
+    return isinstance(value.type, TensorType)
+
+
+def is_static(shape: Sequence[Dim]) -> bool:
+    return all(isinstance(d, int) for d in shape)
+
+
+def compatible(x: Dim, y: Dim) -> bool:
+    """Whether two extents may be equal at run time: equal, or one of them not known."""
+    return x == y or isinstance(x, Expr) or isinstance(y, Expr)
+
+
+SMALL = 64
+"""Constants below this many elements are written into the text."""
+
+_blobs: weakref.WeakValueDictionary[str, Literal] = weakref.WeakValueDictionary()
+
+
+class Literal:
+    """A constant tensor. A splat is a numpy array with stride 0, so it costs no memory.
+
+    ``key`` identifies dtype, shape and bytes, so equality and hashing never read them again.
+    """
+
+    __slots__ = ("__weakref__", "array", "key")
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        if self.is_splat:
+            body = "splat " + array.ravel()[:1].tobytes().hex() if array.size else "empty"
+        elif array.size < SMALL:
+            body = array.tobytes().hex()
+        else:
+            contiguous = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            body = "blob " + hashlib.blake2b(contiguous, digest_size=12).hexdigest()  # pyright: ignore
+        self.key = f"{array.dtype}{list(array.shape)} {body}"
+        if body.startswith("blob"):
+            _blobs[body[5:]] = self
+
+    @property
+    def is_splat(self) -> bool:
+        return self.array.size <= 1 or not any(
+            s for s, n in zip(self.array.strides, self.array.shape, strict=True) if n > 1
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"Literal({self.key})"
+
+
+@irdl_attr_definition
+class LiteralAttr(Data[Literal]):
+    """The value of a constant; see the module's docstring for its text."""
+
+    name = "tfc.literal"
+
+    @classmethod
+    def splat(cls, value: Any, dtype: Any, shape: Sequence[int] = ()) -> LiteralAttr:
+        return cls(Literal(np.broadcast_to(np.asarray(value, dtype), tuple(shape))))
+
+    @classmethod
+    def of(cls, array: Array) -> LiteralAttr:
+        """The constant ``array``; one whose elements all have the same bits becomes a splat."""
+        flat = array.reshape(-1)
+        if 1 < array.size and _same_bits(flat):
+            array = np.broadcast_to(flat[0], array.shape)
+        return cls(Literal(array))
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> Literal:
+        with parser.in_angle_brackets():
+            text = parser.parse_str_literal()
+            parser.parse_punctuation(":")
+            return read_literal(parser, text, parser.parse_type())
+
+    def print_parameter(self, printer: Printer) -> None:
+        array = self.data.array
+        with printer.in_angle_brackets():
+            printer.print_string_literal(literal_text(self.data))
+            printer.print_string(" : ")
+            printer.print_attribute(tensor_type(array.shape, element_of(array.dtype)))
+
+
+def _same_bits(flat: Array) -> bool:
+    head = flat[: min(64, flat.size)]  # most weights differ at once: no pass over 100 MB
+    bits = f"u{flat.dtype.itemsize}"
+    if flat.dtype == np.bool_:
+        bits = "u1"
+    if flat.strides == (0,):
+        return True
+    if not bool(np.all(np.ascontiguousarray(head).view(bits) == np.ascontiguousarray(head[:1]).view(bits))):
+        return False
+    return bool(np.all(np.ascontiguousarray(flat).view(bits) == np.ascontiguousarray(flat[:1]).view(bits)))
+
+
+def literal_text(literal: Literal) -> str:
+    """``[1.0, nan]``, ``splat 0.5`` or ``blob 5f3a...``: what stands in the IR."""
+    array = literal.array
+    if literal.is_splat and array.ndim and array.size > 1:
+        return f"splat {_number(array.reshape(-1)[0])}"
+    if array.size < SMALL:
+        return _nested(array.tolist() if array.dtype != ml_dtypes.bfloat16 else array.astype(np.float32).tolist())
+    return literal.key[literal.key.index("blob") :]
+
+
+def read_literal(parser: AttrParser, text: str, type_: Attribute) -> Literal:
+    """The inverse of `literal_text`, for a tensor of ``type_``."""
+    shape, dtype = shape_of(type_), dtype_of(element(type_))
+    sizes = tuple(d for d in shape if isinstance(d, int))
+    if len(sizes) != len(shape):
+        parser.raise_error("a constant has a static shape")
+    if text.startswith("splat "):
+        return Literal(np.broadcast_to(np.asarray(_read_number(text[6:]), dtype), sizes))
+    if text.startswith("blob "):
+        found = _blobs.get(text[5:])
+        if found is None:
+            parser.raise_error(f"no bytes are known for the constant {text}")
+        return found
+    words = text.replace("[", " ").replace("]", " ").replace(",", " ").split()
+    values = np.array([_read_number(w) for w in words]).astype(dtype) if words else np.zeros(0, dtype)
+    if values.size != int(np.prod(sizes)):
+        parser.raise_error(f"expected {int(np.prod(sizes))} elements, got {values.size}")
+    return Literal(values.reshape(sizes))
+
+
+def _number(value: Any) -> str:
+    item = float(value) if value.dtype == ml_dtypes.bfloat16 else value.item()
+    return str(item).lower() if isinstance(item, bool) else repr(item)
+
+
+def _nested(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_nested(v) for v in value) + "]"  # pyright: ignore
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _read_number(word: str) -> int | float | bool:
+    if word in ("true", "false"):
+        return word == "true"
+    try:
+        return int(word)
+    except ValueError:
+        return float(word)

@@ -1,0 +1,89 @@
+"""Every error that tfc raises on purpose, and how it is worded.
+
+    TfcError                    what a user can meet; never a bug in tfc
+    ├── GraphError              a mistake in the user's graph (shape, dtype, name, wrong graph)
+    ├── FeedError               a value fed to a run does not fit its placeholder
+    ├── ModelFileError          a model file cannot be read, or needs operations tfc lacks
+    ├── OptionError             an unknown or ill-formed option, pass, target
+    ├── ArtifactError           a compiled artifact cannot be written, loaded or run here
+    └── RunError                the compiled program itself reports an error (index out of range)
+    InternalError               a bug in tfc: it says so and shows the module
+
+An error says where, which rule, expected, got, and what to do if tfc knows:
+
+    model.py:7: error: 'tfc.matmul' (C2): expected dim(x, -1) = dim(y, -2), got 64 and 10
+    help: transpose_b=True contracts 64 with 64
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from xdsl.ir import Operation
+from xdsl.utils.exceptions import VerifyException
+
+from tfc.location import describe
+
+
+class TfcError(Exception):
+    """What a user can meet and mend.
+
+    Args:
+        message: which rule, expected, got; lower case, no full stop.
+        where: ``file:line`` or the name of a node; empty where there is none.
+        help: what to do about it, if known.
+    """
+
+    def __init__(self, message: str, *, where: str = "", help: str = "") -> None:
+        self.message, self.where, self.help = message, where, help
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        head = f"{self.where}: error: {self.message}" if self.where else f"error: {self.message}"
+        return f"{head}\nhelp: {self.help}" if self.help else head
+
+
+class GraphError(TfcError):
+    """A mistake in the user's graph."""
+
+
+class FeedError(TfcError):
+    """A value fed to a run does not fit its placeholder."""
+
+
+class ModelFileError(TfcError):
+    """A model file cannot be read, or needs operations that tfc lacks."""
+
+
+class OptionError(TfcError):
+    """An option, pass or target that tfc does not know, or an ill-formed one."""
+
+
+class ArtifactError(TfcError):
+    """A compiled artifact cannot be written, loaded or run here."""
+
+
+class RunError(TfcError):
+    """The compiled program reports an error: an index out of range, a failed check."""
+
+
+class InternalError(Exception):
+    """A bug in tfc."""
+
+
+class RuleError(GraphError, VerifyException):
+    """An operation breaks a labelled constraint of its docstring."""
+
+
+def require(holds: bool, op: Operation, label: str, expected: object, got: object, help: str = "") -> None:
+    """Raise `RuleError` unless ``holds``: "'tfc.transpose' (C1): expected X, got Y"."""
+    if not holds:
+        message = f"'{op.name}' ({label}): expected {expected}, got {got}"
+        raise RuleError(message, where=describe(op.location), help=help)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A help line with the known names closest to ``name``; empty where none is close."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
