@@ -36,7 +36,7 @@ class Atom:
         if self.function == "max":
             return f"max({self.args[0]}, {self.args[1]})"
         sign = "//" if self.function == "floordiv" else "%"
-        return f"({self.args[0]}){sign}({self.args[1]})"
+        return f"(({self.args[0]}){sign}({self.args[1]}))"  # 2*(n//2) is not 2*n//2
 
     def evaluate(self, env: Mapping[str, int]) -> int:
         if self.function == "name":

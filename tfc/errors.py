@@ -2,6 +2,7 @@
 
     TfcError                    what a user can meet; never a bug in tfc
     ├── GraphError              a mistake in the user's graph (shape, dtype, name, wrong graph)
+    │   └── RuleError           an operation breaks a rule of its own (in `tfc.rules`)
     ├── FeedError               a value fed to a run does not fit its placeholder
     ├── ModelFileError          a model file cannot be read, or needs operations tfc lacks
     ├── OptionError             an unknown or ill-formed option, pass, target
@@ -19,11 +20,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from xdsl.ir import Operation
-from xdsl.utils.exceptions import VerifyException
-
-from tfc.location import describe
+if TYPE_CHECKING:  # a program that only loads compiled models needs no xDSL
+    from xdsl.ir import Operation
 
 
 class TfcError(Exception):
@@ -72,13 +72,12 @@ class InternalError(Exception):
     """A bug in tfc."""
 
 
-class RuleError(GraphError, VerifyException):
-    """An operation breaks a labelled constraint of its docstring."""
-
-
 def require(holds: bool, op: Operation, label: str, expected: object, got: object, help: str = "") -> None:
-    """Raise `RuleError` unless ``holds``: "'tfc.transpose' (C1): expected X, got Y"."""
+    """Raise `tfc.rules.RuleError` unless ``holds``: "'tfc.transpose' (C1): expected X, got Y"."""
     if not holds:
+        from tfc.location import describe
+        from tfc.rules import RuleError
+
         message = f"'{op.name}' ({label}): expected {expected}, got {got}"
         raise RuleError(message, where=describe(op.location), help=help)
 
