@@ -22,7 +22,7 @@ import numpy as np
 from xdsl.dialects.builtin import DenseArrayBase, TensorType, UnrankedTensorType, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import IRDLOperation, irdl_op_definition, traits_def
-from xdsl.traits import Pure
+from xdsl.traits import MemoryEffect, Pure
 
 from tfc.dialects.tfc.types import Array, compatible, element, shape_of
 from tfc.dims import Dim
@@ -97,14 +97,12 @@ class Access(Protocol):
 
 
 class TensorOp(IRDLOperation, ABC):
-    """An operation on tensors by value, without side effects unless a family says so."""
-
-    traits = traits_def(Pure())
+    """An operation on tensors by value, without side effects unless it declares some."""
 
     HEAVY: ClassVar[bool] = False
     """Whether an element costs far more than a load: computed once, never in two places."""
 
-    def build(
+    def construct(
         self,
         operands: Sequence[SSAValue | Sequence[SSAValue]],
         properties: dict[str, Attribute | None] | None = None,
@@ -184,7 +182,10 @@ _Op = TypeVar("_Op", bound=type[TensorOp])
 
 
 def tfc_op(cls: _Op) -> _Op:
-    """Define the operation and enter it in `OPERATIONS`."""
+    """Define the operation and enter it in `OPERATIONS`; it is `Pure` unless it has an effect."""
+    declared = [t for c in cls.__mro__ if "traits" in vars(c) for t in vars(c)["traits"].traits]
+    if not any(isinstance(t, MemoryEffect) for t in declared):
+        cls.traits = traits_def(*vars(cls).get("traits", traits_def()).traits, Pure())
     defined = irdl_op_definition(cls)
     OPERATIONS[defined.name] = defined
     return cast(_Op, defined)

@@ -69,7 +69,7 @@ class UnaryOp(ElementwiseOp):
     SCALAR: ClassVar[Any] = None
 
     def __init__(self, x: SSAValue | Operation) -> None:
-        self.build([SSAValue.get(x)])
+        self.construct([SSAValue.get(x)])
 
     def reference(self, *args: Array) -> Array:
         with np.errstate(all="ignore"):
@@ -98,7 +98,7 @@ class BinaryOp(ElementwiseOp):
     COMMUTATIVE: ClassVar[bool] = False
 
     def __init__(self, x: SSAValue | Operation, y: SSAValue | Operation) -> None:
-        self.build([SSAValue.get(x), SSAValue.get(y)])
+        self.construct([SSAValue.get(x), SSAValue.get(y)])
 
     def infer(self) -> Sequence[Attribute]:
         x, y = element(self.x), element(self.y)
