@@ -1,0 +1,341 @@
+"""The host program: which kernels run on which bytes, in which order.
+
+    host.program @mlp attributes {dims = ["batch"], inputs = [#host.port<"x", tensor<...>>], ...} {
+      %x = host.input 0 : memref<?xf32>
+      %w = host.constant #tfc.literal<"blob 5f3a..." : tensor<784x100xf32>> at 0 : memref<78400xf32>
+      %t = host.buffer "400*batch" at "0" : memref<?xf32>
+      %y = host.output 0 : memref<?xf32>
+      host.launch @dot_1 reads(%x, %w) writes(%t) : ...
+      host.launch @relu_2 reads(%t) writes(%y) : ...
+    }
+
+Every byte has an owner: the caller (inputs, outputs), the model's weights (constants), the
+model's handle (variables), or the arena (buffers). Sizes and offsets are in bytes and may
+be expressions over ``dims``. The operations run in the order of the text; ``assign-buffers``
+gives buffers their place in the arena.
+
+Buffers are typed as the kernels see them: flat, signless (see `tfc.dialects.kernel`). The ports
+keep the types of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    IntegerAttr,
+    IntegerType,
+    MemRefType,
+    StringAttr,
+    SymbolNameConstraint,
+    SymbolRefAttr,
+    TensorType,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Dialect, Operation, ParametrizedAttribute, Region, SSAValue
+from xdsl.irdl import (
+    AttrSizedOperandSegments,
+    IRDLOperation,
+    base,
+    irdl_attr_definition,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    prop_def,
+    region_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import (
+    IsolatedFromAbove,
+    MemoryAllocEffect,
+    MemoryReadEffect,
+    MemoryWriteEffect,
+    NoTerminator,
+    Pure,
+    SymbolOpInterface,
+)
+from xdsl.utils.exceptions import VerifyException
+
+from tfc.dialects.kernel import buffer_type
+from tfc.dialects.tfc.types import LiteralAttr, dtype_of, shape_of
+from tfc.dims import Dim, parse, product
+
+Buffer = base(MemRefType)
+
+
+@irdl_attr_definition
+class PortAttr(ParametrizedAttribute):
+    """An input, output or variable: its name in the user's graph, and its type there."""
+
+    name = "host.port"
+    label: StringAttr
+    content: TensorType[Attribute]
+
+
+def port(name: str, type_: Attribute) -> PortAttr:
+    """The port ``name`` of a tensor type."""
+    assert isinstance(type_, TensorType), "ports are ranked"
+    return PortAttr(StringAttr(name), type_)
+
+
+def kernel_element(element: Attribute) -> Attribute:
+    """How kernels type an element: integers are signless."""
+    return IntegerType(element.width) if isinstance(element, IntegerType) else element
+
+
+def tensor_bytes(type_: Attribute) -> Dim:
+    """The size of a tensor's buffer. ``i1`` takes one byte."""
+    assert isinstance(type_, TensorType), "buffers hold ranked tensors"
+    return product(shape_of(type_)) * dtype_of(type_.element_type).itemsize
+
+
+def buffer_of(type_: Attribute) -> MemRefType[Attribute]:
+    """The buffer type of a tensor type."""
+    assert isinstance(type_, TensorType), "buffers hold ranked tensors"
+    size = product(shape_of(type_))
+    return buffer_type(kernel_element(type_.element_type), size if isinstance(size, int) else None)
+
+
+_PORTS = ("inputs", "outputs", "variables")
+_SHOWN = ("dims", *_PORTS, "arena", "weights")
+
+
+@irdl_op_definition
+class ProgramOp(IRDLOperation):
+    """One model: its interface, and the operations of a run.
+
+    ``dims`` are the named dims in the order of the C interface, ``arena`` is the bytes of scratch
+    memory (set by ``assign-buffers``), ``weights`` the bytes of all constants.
+    """
+
+    name = "host.program"
+    sym_name = prop_def(SymbolNameConstraint())
+    dims = prop_def(ArrayAttr[StringAttr])
+    inputs = prop_def(ArrayAttr[PortAttr])
+    outputs = prop_def(ArrayAttr[PortAttr])
+    variables = prop_def(ArrayAttr[PortAttr])
+    arena = prop_def(StringAttr)
+    weights = prop_def(IntegerAttr)
+    body = region_def("single_block")
+    traits = traits_def(IsolatedFromAbove(), SymbolOpInterface(), NoTerminator())
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[PortAttr],
+        outputs: Sequence[PortAttr],
+        variables: Sequence[PortAttr] = (),
+        dims: Sequence[str] = (),
+        body: Region | None = None,
+        arena: Dim = 0,
+        weights: int = 0,
+    ) -> None:
+        super().__init__(
+            properties={
+                "sym_name": StringAttr(name),
+                "dims": ArrayAttr([StringAttr(d) for d in dims]),
+                "inputs": ArrayAttr(list(inputs)),
+                "outputs": ArrayAttr(list(outputs)),
+                "variables": ArrayAttr(list(variables)),
+                "arena": StringAttr(str(arena)),
+                "weights": IntegerAttr(weights, i64),
+            },
+            regions=[body or Region(Block())],
+        )
+
+    @property
+    def arena_size(self) -> Dim:
+        return parse(self.arena.data)
+
+    @property
+    def dim_names(self) -> list[str]:
+        return [d.data for d in self.dims]
+
+    @classmethod
+    def parse(cls, parser: Parser) -> ProgramOp:
+        name = parser.parse_symbol_name()
+        given = parser.parse_optional_attr_dict_with_keyword(("sym_name",))
+        op = cls(name.data, (), (), body=parser.parse_region())
+        op.properties.update({k: v for k, v in (given.data if given else {}).items() if k in _SHOWN})
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_symbol_name(self.sym_name.data)
+        shown = {k: self.properties[k] for k in _SHOWN}
+        empty = {k for k, v in shown.items() if isinstance(v, ArrayAttr) and not len(v)}
+        printer.print_op_attributes(shown, reserved_attr_names=empty, print_keyword=True)
+        printer.print_string(" ")
+        printer.print_region(self.body)
+
+
+class _PortOp(IRDLOperation):
+    """A buffer that the caller or the handle owns, by its position among the ports."""
+
+    index = prop_def(IntegerAttr.constr(i64))
+    result = result_def(Buffer)
+    traits = traits_def(Pure())
+    assembly_format = "$index attr-dict `:` type($result)"
+
+    def __init__(self, index: int, result: Attribute) -> None:
+        super().__init__(properties={"index": IntegerAttr(index, i64)}, result_types=[result])
+
+    @property
+    def position(self) -> int:
+        return self.index.value.data
+
+
+@irdl_op_definition
+class InputOp(_PortOp):
+    """The caller's input: only read."""
+
+    name = "host.input"
+
+
+@irdl_op_definition
+class OutputOp(_PortOp):
+    """The caller's output: undefined at first, overlaps nothing else."""
+
+    name = "host.output"
+
+
+@irdl_op_definition
+class VariableOp(_PortOp):
+    """The storage of a variable: what a run leaves there, the next one finds."""
+
+    name = "host.variable"
+
+
+@irdl_op_definition
+class ConstantOp(IRDLOperation):
+    """A constant at ``offset`` of the model's weights: only read."""
+
+    name = "host.constant"
+    value = prop_def(LiteralAttr)
+    offset = prop_def(IntegerAttr.constr(i64))
+    result = result_def(Buffer)
+    traits = traits_def(Pure())
+    assembly_format = "$value `at` $offset attr-dict `:` type($result)"
+
+    def __init__(self, value: LiteralAttr, offset: int, result: Attribute) -> None:
+        properties = {"value": value, "offset": IntegerAttr(offset, i64)}
+        super().__init__(properties=properties, result_types=[result])
+
+
+@irdl_op_definition
+class BufferOp(IRDLOperation):
+    """``bytes`` of scratch memory, undefined at first; ``offset`` is its place in the arena."""
+
+    name = "host.buffer"
+    bytes = prop_def(StringAttr)
+    offset = opt_prop_def(StringAttr)
+    result = result_def(Buffer)
+    traits = traits_def(MemoryAllocEffect())
+    assembly_format = "$bytes (`at` $offset^)? attr-dict `:` type($result)"
+
+    def __init__(self, size: Dim, result: Attribute, offset: Dim | None = None) -> None:
+        place = None if offset is None else StringAttr(str(offset))
+        super().__init__(
+            properties={"bytes": StringAttr(str(size)), "offset": place}, result_types=[result]
+        )
+
+    @property
+    def size(self) -> Dim:
+        return parse(self.bytes.data)
+
+
+@irdl_op_definition
+class ViewOp(IRDLOperation):
+    """The bytes of ``source`` from ``offset`` on, under another type."""
+
+    name = "host.view"
+    source = operand_def(Buffer)
+    offset = prop_def(StringAttr)
+    result = result_def(Buffer)
+    traits = traits_def(Pure())
+    assembly_format = "$source `at` $offset attr-dict `:` type($source) `->` type($result)"
+
+    def __init__(self, source: SSAValue, result: Attribute, offset: Dim = 0) -> None:
+        properties = {"offset": StringAttr(str(offset))}
+        super().__init__(operands=[source], properties=properties, result_types=[result])
+
+
+@irdl_op_definition
+class LaunchOp(IRDLOperation):
+    """Run a kernel; its arguments are the buffers it reads, then those it writes.
+
+    The dims, the grid and the grain are those of the ``kernel.func``.
+    """
+
+    name = "host.launch"
+    kernel = prop_def(SymbolRefAttr)
+    reads = var_operand_def(Buffer)
+    writes = var_operand_def(Buffer)
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+    assembly_format = (
+        "$kernel `reads` `(` $reads `)` `writes` `(` $writes `)` attr-dict "
+        "`:` type($reads) `->` type($writes)"
+    )
+
+    def __init__(self, kernel: str, reads: Sequence[SSAValue], writes: Sequence[SSAValue]) -> None:
+        super().__init__(operands=[reads, writes], properties={"kernel": SymbolRefAttr(kernel)})
+
+    @property
+    def callee(self) -> str:
+        return self.kernel.root_reference.data
+
+
+@irdl_op_definition
+class CopyOp(IRDLOperation):
+    """Copy ``bytes`` bytes; the two do not overlap."""
+
+    name = "host.copy"
+    source = operand_def(Buffer)
+    target = operand_def(Buffer)
+    bytes = prop_def(StringAttr)
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+    assembly_format = "$source `to` $target `,` $bytes attr-dict `:` type($source) `,` type($target)"
+
+    def __init__(self, source: SSAValue, target: SSAValue, size: Dim) -> None:
+        properties = {"bytes": StringAttr(str(size))}
+        super().__init__(operands=[source, target], properties=properties)
+
+    @property
+    def size(self) -> Dim:
+        return parse(self.bytes.data)
+
+
+def verify_launches(module: Operation) -> None:
+    """Check the launches of a module against its kernels: their number, and element types.
+
+    Raises:
+        VerifyException: a kernel is missing, or takes other arguments.
+    """
+    from tfc.dialects.kernel import FuncOp
+
+    kernels = {f.sym_name.data: f for f in module.walk() if isinstance(f, FuncOp)}
+    for launch in module.walk():
+        if not isinstance(launch, LaunchOp):
+            continue
+        if (kernel := kernels.get(launch.callee)) is None:
+            raise VerifyException(f"'{launch.name}': there is no kernel @{launch.callee}")
+        taken = [t for t in kernel.function_type.inputs if isinstance(t, MemRefType)]
+        given = [o.type for o in launch.operands]
+        wanted, got = ([t.element_type for t in ts if isinstance(t, MemRefType)] for ts in (taken, given))
+        if wanted != got:
+            raise VerifyException(f"'{launch.name}': @{launch.callee} takes {taken}, got {given}")
+
+
+Host = Dialect(
+    "host",
+    [
+        ProgramOp, InputOp, OutputOp, VariableOp, ConstantOp, BufferOp, ViewOp, LaunchOp, CopyOp,
+    ],
+    [PortAttr],
+)  # fmt: skip
