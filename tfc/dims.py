@@ -188,11 +188,33 @@ def _normal(terms: Iterable[tuple[Monomial, int]]) -> Dim:
     for monomial, coefficient in terms:
         merged[monomial] = merged.get(monomial, 0) + coefficient
     kept = {m: c for m, c in merged.items() if c}
+    for monomial in [m for m in kept if any(a.function == "mod" for a in m)]:
+        _rejoin(kept, monomial)
     if not any(kept.keys()):
         return kept.get((), 0)
     # Higher degree first, the constant last: as people write polynomials.
     order = sorted(kept.items(), key=lambda t: (-len(t[0]), [str(a) for a in t[0]]))
     return Expr(tuple(order))
+
+
+def _rejoin(terms: dict[Monomial, int], monomial: Monomial) -> None:
+    """(x // y) * y + x % y -> x, in place, where ``monomial`` holds the remainder.
+
+    An index that was taken apart by a reshape and put together again is itself.
+    """
+    remainder = next(a for a in monomial if a.function == "mod")
+    x, y = (d for d in remainder.args if not isinstance(d, str))
+    rest = _cancel(monomial, (remainder,)) or ()
+    quotient = Atom("floordiv", (x, y))
+    scale = terms.get(monomial, 0)
+    parts = {_product(_product(rest, (quotient,)), m): c * scale for m, c in _terms(y)}
+    if not scale or any(terms.get(m) != c for m, c in parts.items()):
+        return
+    for used in (monomial, *parts):
+        del terms[used]
+    whole = _normal([*terms.items(), *((_product(rest, m), c * scale) for m, c in _terms(x))])
+    terms.clear()
+    terms.update(_terms(whole))
 
 
 def _divide(x: Dim, y: Dim) -> tuple[Dim, Dim]:

@@ -32,6 +32,7 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     ArrayAttr,
+    DenseArrayBase,
     FunctionType,
     IndexType,
     IntegerAttr,
@@ -51,6 +52,7 @@ from xdsl.irdl import (
     irdl_op_definition,
     operand_def,
     opt_operand_def,
+    opt_prop_def,
     prop_def,
     region_def,
     result_def,
@@ -69,6 +71,8 @@ from xdsl.traits import (
     SymbolOpInterface,
 )
 from xdsl.utils.exceptions import VerifyException
+
+_SHOWN = ("dims", "grid", "grain", "target", "in_place")
 
 Buffer = base(MemRefType)
 Index = base(IndexType)
@@ -89,6 +93,8 @@ class FuncOp(IRDLOperation):
     grid = prop_def(StringAttr)
     grain = prop_def(IntegerAttr)
     target = prop_def(StringAttr)
+    in_place = opt_prop_def(DenseArrayBase)
+    """Pairs of an operand's and a result's position among the arguments that may share memory."""
     body = region_def("single_block")
     traits = traits_def(IsolatedFromAbove(), SymbolOpInterface(), NoTerminator())
 
@@ -102,9 +108,11 @@ class FuncOp(IRDLOperation):
         grid: str = "1",
         grain: int = 1,
         target: str = "cpu",
+        in_place: Sequence[int] = (),
     ) -> None:
         super().__init__(
             properties={
+                "in_place": DenseArrayBase.from_list(i64, list(in_place)) if in_place else None,
                 "sym_name": StringAttr(name),
                 "function_type": FunctionType.from_lists(list(arguments), []),
                 "dims": ArrayAttr([StringAttr(d) for d in dims]),
@@ -122,11 +130,11 @@ class FuncOp(IRDLOperation):
         )
         data = extra.data if extra else {}
         op = cls(name, inputs, region)
-        op.properties.update({k: v for k, v in data.items() if k in ("dims", "grid", "grain", "target")})
+        op.properties.update({k: v for k, v in data.items() if k in _SHOWN})
         return op
 
     def print(self, printer: Printer) -> None:
-        shown = {k: self.properties[k] for k in ("dims", "grid", "grain", "target")}
+        shown = {k: self.properties[k] for k in _SHOWN if k in self.properties}
         print_func_op_like(
             printer,
             self.sym_name,
@@ -409,6 +417,27 @@ class ReduceLanesOp(IRDLOperation):
 
 
 @irdl_op_definition
+class HalfOp(IRDLOperation):
+    """The lower or the upper half of a vector's lanes; a scalar where there are two."""
+
+    name = "kernel.half"
+    upper = prop_def(IntegerAttr)
+    value = operand_def(base(VectorType))
+    result = result_def()
+    traits = traits_def(Pure())
+    assembly_format = "$value `[` $upper `]` attr-dict `:` type($value) `->` type($result)"
+
+    def __init__(self, value: SSAValue, upper: bool) -> None:
+        assert isinstance(value.type, VectorType), "the generator halves vectors"
+        (lanes,), kind = value.type.get_shape(), value.type.element_type
+        super().__init__(
+            operands=[value],
+            properties={"upper": IntegerAttr(int(upper), i64)},
+            result_types=[VectorType(kind, [lanes // 2]) if lanes > 2 else kind],
+        )
+
+
+@irdl_op_definition
 class CheckOp(IRDLOperation):
     """Report ``message`` as the error of the run unless ``holds`` (in every lane)."""
 
@@ -429,7 +458,7 @@ def buffer_type(element: Attribute, size: int | None) -> MemRefType[Attribute]:
 
 OPS: list[type[Operation]] = [
     FuncOp, ParallelOp, LoadOp, GatherOp, StoreOp, ScratchOp, LanesOp, MaskOp, SplatOp,
-    RowOp, TileOp, OuterOp, ReduceLanesOp, CheckOp,
+    RowOp, TileOp, OuterOp, HalfOp, ReduceLanesOp, CheckOp,
 ]  # fmt: skip
 
 Kernel = Dialect("kernel", OPS, [])

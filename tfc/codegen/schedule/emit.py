@@ -42,6 +42,8 @@ class Scope:
     block: Block
     symbols: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
     known: dict[Dim | Monomial, SSAValue] = field(default_factory=dict["Dim | Monomial", SSAValue])
+    elements: dict[object, SSAValue] = field(default_factory=dict[object, SSAValue])
+    """Elements of tensors computed in this block, for the evaluator."""
 
 
 class Loop:
@@ -75,13 +77,28 @@ class Emitter:
         self.scopes[-1].block.add_op(op)
         return op.results[0] if op.results else _NOTHING
 
-    def finish(self, name: str, *, grid: Dim = 1, grain: int = 1, target: str = "cpu") -> kernel.FuncOp:
+    def finish(
+        self,
+        name: str,
+        *,
+        grid: Dim = 1,
+        grain: int = 1,
+        target: str = "cpu",
+        in_place: Sequence[int] = (),
+    ) -> kernel.FuncOp:
         """The function; nothing may be emitted any more."""
         assert len(self.scopes) == 1, "a loop is still open"
         region = Region(self.scopes[0].block)
         types = [*self.arguments, *(INDEX for _ in self.dims)]
         return kernel.FuncOp(
-            name, types, region, dims=self.dims, grid=str(grid), grain=grain, target=target
+            name,
+            types,
+            region,
+            dims=self.dims,
+            grid=str(grid),
+            grain=grain,
+            target=target,
+            in_place=in_place,
         )
 
     # Constants

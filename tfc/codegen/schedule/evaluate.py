@@ -1,0 +1,667 @@
+"""Compute elements of fused tensors on demand, in scalar or vector form.
+
+    evaluator.element(value, [i, j])      # the operations that give element (i, j) of ``value``
+
+An operation says how one element of its result comes from elements of its operands
+(`TensorOp.value_at`); the evaluator follows that back to the buffers. Where it stands decides
+how it computes:
+
+* Inside `Evaluator.lanes` one loop variable stands for a whole vector of indices. A load is
+  contiguous, a splat or a gather by the coefficient of that variable in its offset.
+* An element whose index does not depend on an inner loop is computed outside of it, once: that
+  alone turns a softmax into row maximum, row sum and a loop over the row.
+* `Evaluator.kept` names values that are costly and read by several inner loops (the exponentials
+  of a softmax): they are computed once into a row buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import (
+    BFloat16Type,
+    Float16Type,
+    Float64Type,
+    IndexType,
+    IntegerType,
+    VectorType,
+    f32,
+    i1,
+    i64,
+)
+from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
+
+from tfc.codegen.schedule.emit import INDEX, Emitter
+from tfc.dialects import kernel
+from tfc.dialects.tfc.base import TensorOp
+from tfc.dialects.tfc.elementwise import CastOp
+from tfc.dialects.tfc.types import element, is_float, is_unsigned, shape_of
+from tfc.dims import Atom, Dim, Expr, evaluate, names, product
+from tfc.errors import InternalError
+from tfc.location import describe
+
+Index = tuple[Dim, ...]
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """The loop variable that stands for a vector of indices, and which of its lanes are valid."""
+
+    variable: str
+    width: int
+    mask: SSAValue | None = None
+    """Lanes past the end of the loop (and those that a guard excludes) are false."""
+    guarded: bool = False
+    """Whether a guard, not only the end of the loop, contributes to the mask."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A load of the dry run: what the choice of loops rests on."""
+
+    buffer: SSAValue
+    offset: Dim
+    folds: tuple[str, ...]
+    """The variables of the reductions around the load, innermost last."""
+
+
+class Evaluator:
+    """Emits elements of the values of one fusion region into an `Emitter`."""
+
+    def __init__(self, emitter: Emitter, buffers: dict[SSAValue, SSAValue], widest: int) -> None:
+        self.e = emitter
+        self.buffers = buffers
+        self.widest = widest
+        """Lanes of the widest vector that is worth using."""
+        self.bound: dict[SSAValue, Callable[[Index], SSAValue]] = {}
+        """Values that a generator computes itself (the result of a contraction)."""
+        self.kept: dict[SSAValue, int] = {}
+        """Values computed into a row buffer, and the number of trailing dims of the row."""
+        self.lane: Lanes | None = None
+        self.floor = 0
+        self.folds: tuple[str, ...] = ()
+        self.ranges: dict[str, int] = {}
+        self.vectors: dict[str, SSAValue] = {}
+        """Symbols whose value differs from lane to lane: indices that were loaded."""
+        self.reads: list[Read] = []
+        self.opaque: set[str] = set()
+        """Symbols used other than in the offset of a load."""
+
+    # Elements
+
+    def element(self, value: SSAValue, index: Sequence[Dim]) -> SSAValue:
+        """Element ``index`` of ``value``: a vector where a lane variable is open, else a scalar."""
+        at = tuple(
+            0 if extent == 1 else i for i, extent in zip(index, shape_of(value), strict=True)
+        )
+        varying = self.lane is not None and any(self.varies(d) for d in at)
+        depth = max([self.floor, *(self.depth(d) for d in at)])
+        with self.standing(depth, self.lane if varying else None):
+            key = (value, at, self.lane)
+            known = next((s.elements[key] for s in reversed(self.e.scopes) if key in s.elements), None)
+            if known is None:
+                known = self.compute(value, at)
+                self.e.scopes[-1].elements[key] = known
+        return known if varying or self.lane is None else self.splat(known)
+
+    def compute(self, value: SSAValue, index: Index) -> SSAValue:
+        if (bound := self.bound.get(value)) is not None:
+            return bound(index)
+        if isinstance(value, BlockArgument):
+            offset = linear(index, shape_of(value))
+            self.reads.append(Read(value, offset, self.folds))
+            return self.load(self.buffers[value], element(value), offset)
+        if (trailing := self.kept.get(value)) is not None:
+            leading = index[: len(index) - trailing]
+            if not any(self.varies(d) for d in leading):
+                return self.from_row(value, index, trailing)
+        return self.computed(value, index)
+
+    def computed(self, value: SSAValue, index: Index) -> SSAValue:
+        op = value.owner
+        assert isinstance(op, TensorOp), "fusions hold tensor operations only"
+        result = op.value_at(OperandAccess(self, op), index)
+        if isinstance(op, CastOp) and isinstance(element(value), Float16Type | BFloat16Type):
+            narrow = self.vector_type(element(value))
+            return self.e(arith.ExtFOp(self.e(arith.TruncFOp(result, narrow)), self.vector_type(f32)))
+        return result
+
+    def from_row(self, value: SSAValue, index: Index, trailing: int) -> SSAValue:
+        """The element from a row buffer, which is filled first where the row begins."""
+        shape = shape_of(value)[len(index) - trailing :]
+        leading, rest = index[: len(index) - trailing], index[len(index) - trailing :]
+        depth = max([self.floor, *(self.depth(d) for d in leading)])
+        kind = storage(element(value))
+        with self.standing(depth, None):
+            key = ("row", value, leading)
+            row = next((s.elements[key] for s in reversed(self.e.scopes) if key in s.elements), None)
+            if row is None:
+                row = self.row_buffer(value, evaluate(product(shape), {}))
+                self.e.scopes[-1].elements[key] = row
+                self.fill(value, row, leading, shape)
+        loaded = self.load(row, element(value), linear(rest, shape), widen=False)
+        return self.e(arith.ExtFOp(loaded, self.vector_type(f32))) if kind != compute_type(element(value)) else loaded
+
+    def row_buffer(self, value: SSAValue, size: int) -> SSAValue:
+        op = kernel.ScratchOp(size, storage(element(value)))
+        with self.standing(0, None):
+            return self.e(op)
+
+    def fill(self, value: SSAValue, row: SSAValue, leading: Index, shape: Sequence[Dim]) -> None:
+        def store(index: Index) -> None:
+            self.store(self.computed(value, leading + index), row, element(value), linear(index, shape))
+
+        def outer(index: Index, rest: Sequence[Dim]) -> None:
+            if len(rest) <= 1:
+                self.each_lane(rest[0] if rest else 1, lambda i: store((*index, i)))
+                return
+            with self.counted(rest[0]) as i:
+                outer((*index, i), rest[1:])
+
+        outer((), shape)
+
+    # Loops
+
+    @contextmanager
+    def counted(self, extent: Dim) -> Generator[Dim]:
+        """A loop without carried values; gives its variable."""
+        with self.e.loop(extent) as loop:
+            self.ranged(loop.variable, extent)
+            yield loop.variable
+
+    def ranged(self, variable: Dim, extent: Dim) -> None:
+        if isinstance(variable, Expr) and isinstance(extent, int):
+            self.ranges[str(variable)] = extent
+
+    def each_lane(
+        self,
+        extent: Dim,
+        body: Callable[[Dim], None],
+        *,
+        start: Dim = 0,
+        whole: Dim | None = None,
+    ) -> None:
+        """``body(i)`` for ``start <= i < start + extent`` in vectors, the last one masked.
+
+        Args:
+            whole: the extent that the end is a multiple of or equal to, where ``extent`` is only
+                known at run time: a chunk of a static dim needs no tail where it divides.
+        """
+        width = self.width(whole if whole is not None else extent)
+        if width == 1:
+            with self.e.loop(start + extent, lower=start) as loop:
+                self.ranged(loop.variable, extent if start == 0 else start + extent)
+                body(loop.variable)
+            return
+        main = extent // width * width
+        if not isinstance(main, int) or main > 0:
+            with self.e.loop(start + main, lower=start, step=width) as loop:
+                with self.vectorised(loop.variable, width, None):
+                    self.ranged(loop.variable, extent if start == 0 else start + extent)
+                    body(loop.variable)
+        if isinstance(extent, int) and extent % width == 0:
+            return
+        if whole is not None and isinstance(whole, int) and whole % width == 0:
+            return
+        self.tail(start + main, extent - main, width, body)
+
+    def tail(self, first: Dim, valid: Dim, width: int, body: Callable[[Dim], None]) -> None:
+        def masked() -> Sequence[SSAValue]:
+            variable = self.e.bind(self.e.index(first), "tail")
+            mask = self.e(kernel.MaskOp(self.e.index(valid), width))
+            with self.vectorised(variable, width, mask):
+                body(variable)
+            return ()
+
+        if isinstance(valid, int):
+            masked()
+        else:
+            some = self.e(arith.CmpiOp(self.e.index(valid), self.e.constant(0), "sgt"))
+            self.e.branch(some, masked)
+
+    @contextmanager
+    def vectorised(self, variable: Dim, width: int, mask: SSAValue | None) -> Generator[None]:
+        """Let ``variable`` stand for ``width`` indices from its value on."""
+        saved, self.lane = self.lane, Lanes(str(variable), width, mask)
+        yield
+        self.lane = saved
+
+    @contextmanager
+    def standing(self, depth: int, lane: Lanes | None) -> Generator[None]:
+        """Emit at the end of the loop body ``depth`` levels in, for these lanes."""
+        scopes, saved = self.e.scopes, self.lane
+        self.e.scopes, self.lane = scopes[: depth + 1], lane
+        yield
+        self.e.scopes, self.lane = scopes, saved
+
+    def width(self, extent: Dim) -> int:
+        """Lanes for a loop of ``extent``: wide vectors, unless much of the last one is wasted."""
+        if not isinstance(extent, int):
+            return self.widest
+        if extent <= 2:
+            return 1
+        best, least = 1, float("inf")
+        width = self.widest
+        while width >= 4:
+            vectors = -(-extent // width)
+            wasted = vectors * width * (1 if width >= self.widest // 4 else 1.5)
+            if wasted < least * 0.9:
+                best, least = width, wasted
+            width //= 2
+        return best if best > 1 else 4
+
+    # Memory
+
+    def load(self, buffer: SSAValue, kind: Attribute, offset: Dim, *, widen: bool = True) -> SSAValue:
+        stored = storage(kind)
+        loaded = self._load(buffer, stored, offset)
+        if widen and isinstance(kind, Float16Type | BFloat16Type):
+            return self.e(arith.ExtFOp(loaded, self.vector_type(f32)))
+        return loaded
+
+    def _load(self, buffer: SSAValue, stored: Attribute, offset: Dim) -> SSAValue:
+        lane = self.lane
+        if lane is None:
+            return self.e(kernel.LoadOp(buffer, self.e.index(offset), stored))
+        result = VectorType(stored, [lane.width])
+        stride = self.stride(offset)
+        if stride is None:
+            return self.e(kernel.GatherOp(buffer, self.e.constant(0), self.vector_index(offset), result, lane.mask))
+        at = self.e.index(offset)
+        if stride == 0:
+            if lane.guarded and lane.mask is not None:  # no lane may be inside: read what is there
+                some = self.e(kernel.ReduceLanesOp("or", lane.mask))
+                at = self.e(arith.SelectOp(some, at, self.e.constant(0)))
+            return self.splat(self.e(kernel.LoadOp(buffer, at, stored)))
+        step = None if stride == 1 else self.e.index(stride)
+        return self.e(kernel.LoadOp(buffer, at, result, lane_stride=step, mask=lane.mask))
+
+    def store(self, value: SSAValue, buffer: SSAValue, kind: Attribute, offset: Dim) -> None:
+        """Store an element (or a vector of them) of tensor element type ``kind``."""
+        lane = self.lane
+        if isinstance(kind, Float16Type | BFloat16Type):
+            value = self.e(arith.TruncFOp(value, self.vector_type(kind)))
+        if lane is None:
+            self.e(kernel.StoreOp(value, buffer, self.e.index(offset)))
+            return
+        stride = self.stride(offset)
+        if stride is None or stride == 0:
+            raise InternalError(f"a store needs one offset for each lane, got {offset}")
+        step = None if stride == 1 else self.e.index(stride)
+        self.e(kernel.StoreOp(value, buffer, self.e.index(offset), lane_stride=step, mask=lane.mask))
+
+    # Types, splats, vector indices
+
+    def vector_type(self, scalar: Attribute) -> Attribute:
+        return scalar if self.lane is None else VectorType(scalar, [self.lane.width])
+
+    def splat(self, value: SSAValue) -> SSAValue:
+        if self.lane is None or isinstance(value.type, VectorType):
+            return value
+        return self.e(kernel.SplatOp(value, VectorType(value.type, [self.lane.width])))
+
+    def varies(self, dim: Dim) -> bool:
+        """Whether an index differs from lane to lane."""
+        if self.lane is None:
+            return False
+        return any(n == self.lane.variable or n in self.vectors for n in names(dim))
+
+    def depth(self, dim: Dim) -> int:
+        return self.e._dim_depth(dim)  # pyright: ignore # one notion of depth for both
+
+    def stride(self, offset: Dim) -> Dim | None:
+        """How far apart the lanes of a load are; None where that is not one number."""
+        assert self.lane is not None, "strides are of lanes"
+        if isinstance(offset, int):
+            return 0
+        variable = Atom("name", (self.lane.variable,))
+        stride: Dim = 0
+        for monomial, coefficient in offset.terms:
+            rest = list(monomial)
+            if variable in rest:
+                rest.remove(variable)
+                stride = stride + Expr(((tuple(rest), coefficient),)) if rest else stride + coefficient
+            if any(self.varies(Expr((((a,), 1),))) for a in rest):
+                return None
+        return stride
+
+    def vector_index(self, dim: Dim) -> SSAValue:
+        """An index as a vector of ``index``, one value a lane."""
+        assert self.lane is not None, "only lanes need vectors of indices"
+        kind = VectorType(IndexType(), [self.lane.width])
+        if not self.varies(dim):
+            return self.e(kernel.SplatOp(self.e.index(dim), kind))
+        assert isinstance(dim, Expr), "an integer does not vary"
+        fixed = [t for t in dim.terms if not self.varies(Expr((t,)))]
+        total: SSAValue | None = None
+        for monomial, coefficient in (t for t in dim.terms if t not in fixed):
+            value = self.vector_atom(monomial[0])
+            for atom in monomial[1:]:
+                value = self.e(arith.MuliOp(value, self.vector_atom(atom)))
+            if coefficient != 1:
+                value = self.e(arith.MuliOp(value, self.e.constant(coefficient, kind)))
+            total = value if total is None else self.e(arith.AddiOp(total, value))
+        assert total is not None, "some term varies"
+        if not fixed:
+            return total
+        base: Dim = 0
+        for term in fixed:
+            base = base + (Expr((term,)) if term[0] else term[1])
+        return self.e(arith.AddiOp(total, self.e(kernel.SplatOp(self.e.index(base), kind))))
+
+    def vector_atom(self, atom: Atom) -> SSAValue:
+        assert self.lane is not None, "only lanes need vectors of indices"
+        kind = VectorType(IndexType(), [self.lane.width])
+        if atom.function == "name":
+            name = str(atom.args[0])
+            if name in self.vectors:
+                return self.vectors[name]
+            base = self.e(kernel.SplatOp(self.e.value(name), kind))
+            if name != self.lane.variable:
+                return base
+            return self.e(arith.AddiOp(base, self.e(kernel.LanesOp(self.lane.width))))
+        x, y = (self.vector_index(d) for d in atom.args if not isinstance(d, str))
+        ops = {"floordiv": arith.FloorDivSIOp, "max": arith.MaxSIOp}
+        if atom.function in ops:
+            return self.e(ops[atom.function](x, y))
+        whole = self.e(arith.MuliOp(self.e(arith.FloorDivSIOp(x, y)), y))
+        return self.e(arith.SubiOp(x, whole))
+
+    # What is known of an index
+
+    def bounds(self, dim: Dim) -> tuple[int, int] | None:
+        """The least and the greatest value of an index, where its loops are static."""
+        if isinstance(dim, int):
+            return dim, dim
+        low = high = 0
+        for monomial, coefficient in dim.terms:
+            if not monomial:
+                low, high = low + coefficient, high + coefficient
+                continue
+            if len(monomial) != 1 or (reach := self._reach(monomial[0])) is None:
+                return None
+            ends = [coefficient * r for r in reach]
+            low, high = low + min(ends), high + max(ends)
+        return low, high
+
+    def _reach(self, atom: Atom) -> tuple[int, int] | None:
+        if atom.function == "name":
+            extent = self.ranges.get(str(atom.args[0]))
+            return None if extent is None else (0, extent - 1)
+        x, y = atom.args
+        if isinstance(x, str) or not isinstance(y, int) or y <= 0:
+            return None
+        inner = self.bounds(x)
+        if atom.function == "mod":
+            return (0, y - 1)
+        if atom.function == "floordiv" and inner is not None:
+            return inner[0] // y, inner[1] // y
+        return None
+
+
+class OperandAccess:
+    """The operands of one operation, as `value_at` sees them; implements `Access`."""
+
+    def __init__(self, evaluator: Evaluator, op: TensorOp) -> None:
+        self.evaluator, self.op = evaluator, op
+
+    def emit(self, op: Operation) -> SSAValue:
+        return self.evaluator.e(op)
+
+    def read(self, operand: int, index: Sequence[Dim]) -> SSAValue:
+        return self.evaluator.element(self.op.operands[operand], index)
+
+    def constant(self, value: float | int | bool, element: Attribute) -> SSAValue:
+        ev = self.evaluator
+        return ev.e.constant(value, ev.vector_type(compute_type(element)))
+
+    def value(self, index: Dim, element: Attribute) -> SSAValue:
+        ev = self.evaluator
+        ev.opaque |= names(index)
+        varies = ev.varies(index)
+        raw = ev.vector_index(index) if varies else ev.e.index(index)
+        with ev.standing(len(ev.e.scopes) - 1, ev.lane if varies else None):
+            cast = ev.e(arith.IndexCastOp(raw, ev.vector_type(i64)))
+            result = self._from_i64(cast, element)
+        return ev.splat(result)
+
+    def _from_i64(self, value: SSAValue, kind: Attribute) -> SSAValue:
+        ev = self.evaluator
+        target = compute_type(kind)
+        wanted = ev.vector_type(target)
+        if is_float(kind):
+            return ev.e(arith.SIToFPOp(value, wanted))
+        assert isinstance(target, IntegerType), "an element is a float or an integer"
+        return value if target == i64 else ev.e(arith.TruncIOp(value, wanted))
+
+    def index(self, value: SSAValue, bound: Dim) -> Dim:
+        ev = self.evaluator
+        operand = next((o for o in self.op.operands if not is_float(element(o))), self.op.operands[0])
+        uniform = isinstance(value.owner, kernel.SplatOp)
+        if uniform:
+            value = value.owner.value  # pyright: ignore
+        lane = None if uniform else ev.lane
+        with ev.standing(len(ev.e.scopes) - 1, lane):
+            wide = self._as_index(value, is_unsigned(self._index_element(operand)))
+            limit = ev.e.index(bound)
+            if lane is not None:
+                limit = ev.e(kernel.SplatOp(limit, wide.type))
+            inside = ev.e(arith.CmpiOp(wide, limit, "ult"))
+            reported = inside
+            if lane is not None and lane.mask is not None:
+                outside = ev.e(arith.XOrIOp(lane.mask, ev.e.constant(True, lane.mask.type)))
+                reported = ev.e(arith.OrIOp(inside, outside))
+            where = describe(self.op.location)
+            name = f"{where}: " if where else ""
+            ev.e(kernel.CheckOp(reported, f"{name}'{self.op.name}': an index is out of range [0, {bound})"))
+            zero = ev.e.constant(0, wide.type)
+            safe = ev.e(arith.SelectOp(inside, wide, zero))
+            result = ev.e.bind(safe, "data")
+        if lane is not None:
+            ev.vectors[str(result)] = safe
+        return result
+
+    def _index_element(self, operand: SSAValue) -> Attribute:
+        return element(operand)
+
+    def _as_index(self, value: SSAValue, unsigned: bool) -> SSAValue:
+        ev = self.evaluator
+        scalar = value.type.element_type if isinstance(value.type, VectorType) else value.type
+        if isinstance(scalar, IntegerType) and scalar.width.data < 64:
+            widen = arith.ExtUIOp if unsigned else arith.ExtSIOp
+            value = ev.e(widen(value, ev.vector_type(i64)))  # pyright: ignore
+        return ev.e(arith.IndexCastOp(value, ev.vector_type(INDEX)))
+
+    def guard(
+        self,
+        inside: Sequence[tuple[Dim, Dim]],
+        then: Callable[[], SSAValue],
+        otherwise: Callable[[], SSAValue],
+    ) -> SSAValue:
+        ev = self.evaluator
+        open_: list[tuple[Dim, Dim]] = []
+        for i, n in inside:
+            reach = ev.bounds(i)
+            if reach is None or not isinstance(n, int):
+                open_.append((i, n))
+            elif reach[1] < 0 or reach[0] >= n:
+                return otherwise()
+            elif reach[0] < 0 or reach[1] >= n:
+                open_.append((i, n))
+        for i, n in open_:
+            ev.opaque |= names(i) | names(n)
+        uniform = [c for c in open_ if not ev.varies(c[0])]
+        varying = [c for c in open_ if ev.varies(c[0])]
+        if uniform:
+            return self._branch(uniform, lambda: self._masked(varying, then, otherwise), otherwise)
+        return self._masked(varying, then, otherwise)
+
+    def _branch(
+        self,
+        inside: Sequence[tuple[Dim, Dim]],
+        then: Callable[[], SSAValue],
+        otherwise: Callable[[], SSAValue],
+    ) -> SSAValue:
+        ev = self.evaluator
+        condition: SSAValue | None = None
+        for i, n in inside:
+            holds = ev.e.compare("ult", i, n)
+            condition = holds if condition is None else ev.e(arith.AndIOp(condition, holds))
+        assert condition is not None, "called with conditions"
+
+        def side(value: Callable[[], SSAValue]) -> Callable[[], Sequence[SSAValue]]:
+            def emit() -> Sequence[SSAValue]:
+                saved, ev.floor = ev.floor, len(ev.e.scopes) - 1
+                result = ev.splat(value())
+                ev.floor = saved
+                return [result]
+
+            return emit
+
+        return ev.e.branch(condition, side(then), side(otherwise))[0]
+
+    def _masked(
+        self,
+        inside: Sequence[tuple[Dim, Dim]],
+        then: Callable[[], SSAValue],
+        otherwise: Callable[[], SSAValue],
+    ) -> SSAValue:
+        ev, lane = self.evaluator, self.evaluator.lane
+        if not inside:
+            return then()
+        assert lane is not None, "an index varies over lanes"
+        condition: SSAValue | None = None
+        for i, n in inside:
+            limit = ev.vector_index(n)
+            holds = ev.e(arith.CmpiOp(ev.vector_index(i), limit, "ult"))
+            condition = holds if condition is None else ev.e(arith.AndIOp(condition, holds))
+        assert condition is not None, "called with conditions"
+        saved, ev.floor = ev.floor, len(ev.e.scopes) - 1
+        sides: list[SSAValue] = []
+        for holds, value in ((condition, then), (self._negated(condition), otherwise)):
+            mask = holds if lane.mask is None else ev.e(arith.AndIOp(holds, lane.mask))
+            with ev.standing(len(ev.e.scopes) - 1, Lanes(lane.variable, lane.width, mask, True)):
+                sides.append(ev.splat(value()))
+        ev.floor = saved
+        return ev.e(arith.SelectOp(condition, *sides))
+
+    def _negated(self, condition: SSAValue) -> SSAValue:
+        true = self.evaluator.e.constant(True, condition.type)
+        return self.evaluator.e(arith.XOrIOp(condition, true))
+
+    def fold(
+        self,
+        extents: Sequence[Dim],
+        start: Sequence[SSAValue],
+        body: Callable[[Sequence[Dim], Sequence[SSAValue]], Sequence[SSAValue]],
+        *,
+        combine: Callable[[SSAValue, SSAValue], SSAValue] | None = None,
+    ) -> Sequence[SSAValue]:
+        ev = self.evaluator
+        last = extents[-1] if extents else 1
+        vector = ev.lane is None and combine is not None and len(start) == 1 and ev.width(last) > 1
+        carried = list(start)
+        if vector:
+            assert combine is not None, "checked above"
+            width = ev.width(last)
+            wide = ev.e(kernel.SplatOp(carried[0], VectorType(carried[0].type, [width])))
+            (partial,) = self._loops(extents[:-1], (), [wide], self._lane_loop(last, width, body))
+            return [self._halved(partial, width, combine)]
+        return self._loops(extents, (), carried, body)
+
+    def _loops(
+        self,
+        extents: Sequence[Dim],
+        index: Index,
+        carried: Sequence[SSAValue],
+        body: Callable[[Sequence[Dim], Sequence[SSAValue]], Sequence[SSAValue]],
+    ) -> Sequence[SSAValue]:
+        ev = self.evaluator
+        if not extents:
+            return body(index, carried)
+        if extents[0] == 1:
+            return self._loops(extents[1:], (*index, 0), carried, body)
+        with ev.e.loop(extents[0], carried=carried) as loop:
+            ev.ranged(loop.variable, extents[0])
+            saved, ev.folds = ev.folds, (*ev.folds, str(loop.variable))
+            values = self._loops(extents[1:], (*index, loop.variable), loop.carried, body)
+            ev.folds = saved
+            loop.carry([ev.splat(v) for v in values])
+        return loop.results
+
+    def _lane_loop(
+        self,
+        extent: Dim,
+        width: int,
+        body: Callable[[Sequence[Dim], Sequence[SSAValue]], Sequence[SSAValue]],
+    ) -> Callable[[Sequence[Dim], Sequence[SSAValue]], Sequence[SSAValue]]:
+        """The innermost loop of a reduction, with one partial result in each lane."""
+        ev = self.evaluator
+
+        def run(index: Sequence[Dim], carried: Sequence[SSAValue]) -> Sequence[SSAValue]:
+            main = extent // width * width
+            partial = carried[0]
+            if not isinstance(main, int) or main > 0:
+                with ev.e.loop(main, step=width, carried=[partial]) as loop:
+                    ev.ranged(loop.variable, extent)
+                    with ev.vectorised(loop.variable, width, None):
+                        saved, ev.folds = ev.folds, (*ev.folds, str(loop.variable))
+                        loop.carry([ev.splat(v) for v in body((*index, loop.variable), loop.carried)])
+                        ev.folds = saved
+                partial = loop.results[0]
+            if isinstance(extent, int) and extent % width == 0:
+                return [partial]
+            variable = ev.e.bind(ev.e.index(main), "tail")
+            mask = ev.e(kernel.MaskOp(ev.e.index(extent - main), width))
+            with ev.vectorised(variable, width, mask):
+                (value,) = body((*index, variable), [partial])
+                return [ev.e(arith.SelectOp(mask, ev.splat(value), partial))]
+
+        return run
+
+    def _halved(
+        self, partial: SSAValue, width: int, combine: Callable[[SSAValue, SSAValue], SSAValue]
+    ) -> SSAValue:
+        ev = self.evaluator
+        while width > 1:
+            low, high = (ev.e(kernel.HalfOp(partial, upper)) for upper in (False, True))
+            partial = combine(low, high)
+            width //= 2
+        return partial
+
+
+def linear(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
+    """The offset of an element of a contiguous tensor.
+
+    >>> linear([2, 1], [4, 3])
+    7
+    """
+    offset: Dim = 0
+    for i, extent in zip(index, shape, strict=True):
+        offset = offset * extent + i
+    return offset
+
+
+def storage(kind: Attribute) -> Attribute:
+    """The element type of a buffer of a tensor element type: integers are signless."""
+    if isinstance(kind, IntegerType) and is_unsigned(kind):
+        return IntegerType(kind.width.data)
+    return kind
+
+
+def compute_type(kind: Attribute) -> Attribute:
+    """The type that values of a tensor element type are computed in."""
+    return f32 if isinstance(kind, Float16Type | BFloat16Type) else storage(kind)
+
+
+def lane_bits(kind: Attribute) -> int:
+    """The bits of a lane that computes a tensor element type."""
+    computed = compute_type(kind)
+    if isinstance(computed, Float64Type):
+        return 64
+    if isinstance(computed, IntegerType) and computed != i1:
+        return computed.width.data
+    return 32 if is_float(kind) else 8

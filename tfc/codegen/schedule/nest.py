@@ -1,0 +1,317 @@
+"""One loop nest for a fusion of elementwise, data-moving and reducing operations.
+
+    softmax over rows of 1000:     kernel.parallel %row to 4096 {
+                                     maximum of the row          (scf.for over vectors)
+                                     exponentials into a row buffer
+                                     their sum
+                                     scf.for over vectors: divide, store
+                                   }
+
+The nest runs over the elements of the result; `evaluate.Evaluator` supplies everything inside.
+What is decided here, from a dry run that records every load:
+
+* which adjacent dims are walked as one (all loads step through them alike),
+* whether the innermost loop or the reductions inside it are vectorised,
+* which costly values get a row buffer, and how the work is cut for threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.ir import Operation, SSAValue
+
+from tfc.codegen.cpu.targets import Target
+from tfc.codegen.schedule.emit import Emitter
+from tfc.codegen.schedule.evaluate import (
+    Evaluator,
+    Index,
+    Read,
+    compute_type,
+    lane_bits,
+    linear,
+    storage,
+)
+from tfc.dialects import kernel
+from tfc.dialects.tfc.base import TensorOp
+from tfc.dialects.tfc.fusion import FusionOp, YieldOp
+from tfc.dialects.tfc.reduce import ReduceOp
+from tfc.dialects.tfc.types import Shape, element, is_static, shape_of
+from tfc.dims import Atom, Dim, Expr, evaluate, names, product
+
+CHUNK = 8192
+"""Elements of one parallel iteration where a single long dim is cut."""
+
+WORK = 16384
+"""Elements that are worth a thread: about 5 us."""
+
+ROW_BUFFER_BYTES = 64 * 1024
+"""The largest row buffer: it lives on a thread's stack and in its L1 or L2 cache."""
+
+
+def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
+    """The kernel of a fusion of kind ``nest``; its results have one shape."""
+    outputs = op.results_inside
+    shape = shape_of(outputs[0])
+    plan = _dry_run(op, target)
+    e, ev = _start(op, target)
+    ev.kept = kept_values(op)
+    groups = plan.groups
+    extents = [product(shape[d] for d in g) for g in groups]
+    lanes = bool(extents) and plan.vectorise
+    outer, inner = (extents[:-1], extents[-1]) if lanes else (extents, 1)
+
+    def store_all(variables: Sequence[Dim]) -> None:
+        index = ungroup(variables, groups, shape)
+        for position, value in enumerate(outputs):
+            buffer = e.buffers[len(op.operands) + position]
+            ev.store(ev.element(value, index), buffer, element(value), linear(index, shape))
+
+    chunked = lanes and not plan.folds and _worth_cutting(outer, inner)
+    chunks = -(-inner // CHUNK) if isinstance(inner, int) else (inner + (CHUNK - 1)) // CHUNK
+    grid = product(outer) * (chunks if chunked else 1)
+    if any(isinstance(d, int) and d == 0 for d in shape):
+        grid = 0
+    with e.parallel(grid) as p:
+        variables = _delinearise(ev, p, [*outer, chunks] if chunked else outer)
+        if chunked:
+            *variables, chunk = variables
+            start = chunk * CHUNK
+            count = e.minimum(inner - start, CHUNK)
+            whole = inner if isinstance(inner, int) else None
+            ev.each_lane(count, lambda i: store_all([*variables, i]), start=start, whole=whole)
+        elif lanes:
+            ev.each_lane(inner, lambda i: store_all([*variables, i]))
+        else:
+            store_all(variables)
+    per_iteration = CHUNK if chunked else max(1, plan.work(shape) // max(1, _guess(product(outer))))
+    return e.finish(
+        name,
+        grid=grid,
+        grain=max(1, WORK // max(1, per_iteration)),
+        in_place=plan.in_place,
+    )
+
+
+def _start(op: FusionOp, target: Target) -> tuple[Emitter, Evaluator]:
+    values = [*op.block.args, *op.results_inside]
+    dims = sorted({n for v in _all_values(op) for d in shape_of(v) for n in names(d)})
+    buffers = [kernel.buffer_type(storage(element(v)), size_of(shape_of(v))) for v in values]
+    e = Emitter(buffers, dims)
+    bits = max((lane_bits(element(v)) for v in _all_values(op) if lane_bits(element(v)) >= 8), default=32)
+    widest = 4 * max(1, target.vector_bits // max(bits, 32))
+    arguments: dict[SSAValue, SSAValue] = dict(zip(op.block.args, e.buffers, strict=False))
+    return e, Evaluator(e, arguments, widest)
+
+
+def _all_values(op: FusionOp) -> list[SSAValue]:
+    return [*op.block.args, *(r for inner in op.inner for r in inner.results)]
+
+
+def size_of(shape: Shape) -> int | None:
+    return evaluate(product(shape), {}) if is_static(shape) else None
+
+
+def ungroup(variables: Sequence[Dim], groups: Sequence[Sequence[int]], shape: Shape) -> Index:
+    """The index of every dim, from one variable for each group of adjacent dims."""
+    index: list[Dim] = [0] * len(shape)
+    for variable, group in zip(variables, groups, strict=False):
+        rest = variable
+        for d in reversed(group[1:]):
+            index[d], rest = rest % shape[d], rest // shape[d]
+        index[group[0]] = rest
+    return tuple(index)
+
+
+def _delinearise(ev: Evaluator, p: Dim, extents: Sequence[Dim]) -> list[Dim]:
+    """One variable for each extent, from the variable of their product."""
+    variables: list[Dim] = []
+    for extent in reversed(extents[1:]):
+        if extent == 1:
+            variables.append(0)
+            continue
+        variables.append(_bound(ev, p % extent, extent))
+        p = p // extent
+    if extents:
+        variables.append(_bound(ev, p, extents[0]) if extents[0] != 1 else 0)
+    return variables[::-1]
+
+
+def _bound(ev: Evaluator, value: Dim, extent: Dim) -> Dim:
+    if isinstance(value, int):
+        return value
+    variable = ev.e.bind(ev.e.index(value))
+    ev.ranged(variable, extent)
+    return variable
+
+
+def _worth_cutting(outer: Sequence[Dim], inner: Dim) -> bool:
+    rows = product(outer)
+    if isinstance(inner, int) and inner < 2 * CHUNK:
+        return False
+    return not isinstance(rows, int) or rows < 64
+
+
+def _guess(dim: Dim, of_name: int = 16) -> int:
+    """A size to reckon with where an extent is not known."""
+    return evaluate(dim, {n: of_name for n in names(dim)})
+
+
+# The dry run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a dry run of the elements tells about the nest."""
+
+    groups: Sequence[Sequence[int]]
+    """Adjacent dims of the result that one variable walks, outermost first."""
+    vectorise: bool
+    """Whether lanes run along the last group; else along the reductions."""
+    folds: bool
+    """Whether something is reduced."""
+    in_place: Sequence[int]
+    reduced: int
+    """Elements read by reductions for each element of the result, at least 1."""
+
+    def work(self, shape: Shape) -> int:
+        return _guess(product(shape)) * self.reduced
+
+
+def _dry_run(op: FusionOp, target: Target) -> Plan:
+    """Compute one element as scalars and look at the loads."""
+    outputs = op.results_inside
+    shape = shape_of(outputs[0])
+    e, ev = _start(op, target)
+    with e.parallel(1):
+        variables = [e.bind(e.constant(0), "d") for _ in shape]
+        for variable, extent in zip(variables, shape, strict=True):
+            ev.ranged(variable, extent)
+        for value in outputs:
+            ev.element(value, variables)
+    texts = [str(v) for v in variables]
+    free = [d for d in range(len(shape)) if shape[d] != 1]
+    groups: list[list[int]] = []
+    for d in free:
+        if groups and _walk_alike(ev, texts, shape, groups[-1][-1], d):
+            groups[-1].append(d)
+        else:
+            groups.append([d])
+    last = texts[groups[-1][-1]] if groups else ""
+    return Plan(
+        groups=groups,
+        vectorise=bool(groups) and not _reduces_along_rows(ev.reads, last),
+        folds=any(r.folds for r in ev.reads),
+        in_place=_in_place(op, ev.reads, variables, shape),
+        reduced=max([1, *(_reduced(ev, r) for r in ev.reads)]),
+    )
+
+
+def _walk_alike(ev: Evaluator, texts: Sequence[str], shape: Shape, d: int, e: int) -> bool:
+    """Whether dims ``d`` and ``e`` (the next that is not 1) can be walked by one variable."""
+    if texts[d] in ev.opaque or texts[e] in ev.opaque:
+        return False
+    for read in ev.reads:
+        x, y = coefficient(read.offset, texts[d]), coefficient(read.offset, texts[e])
+        if x is None or y is None or x != y * shape[e]:
+            return False
+    return True
+
+
+def coefficient(offset: Dim, name: str) -> Dim | None:
+    """The factor of ``name`` in an offset that is linear in it, else None."""
+    if isinstance(offset, int):
+        return 0
+    atom = Atom("name", (name,))
+    total: Dim = 0
+    for monomial, scale in offset.terms:
+        rest = list(monomial)
+        if atom in rest:
+            rest.remove(atom)
+            total = total + (Expr(((tuple(rest), scale),)) if rest else scale)
+        if any(name in names(Expr((((a,), 1),))) for a in rest):
+            return None
+    return total
+
+
+def _reduces_along_rows(reads: Sequence[Read], last: str) -> bool:
+    """Whether a reduction walks memory contiguously while the last dim of the result jumps."""
+    for read in reads:
+        if read.folds:
+            inner, across = coefficient(read.offset, read.folds[-1]), coefficient(read.offset, last)
+            if inner == 1 and across not in (0, 1):
+                return True
+    return False
+
+
+def _reduced(ev: Evaluator, read: Read) -> int:
+    return int(product(ev.ranges.get(name, 16) for name in read.folds))  # pyright: ignore
+
+
+def _in_place(op: FusionOp, reads: Sequence[Read], variables: Sequence[Dim], shape: Shape) -> Sequence[int]:
+    """Pairs of an operand that is read just where a result of its element type is written."""
+    identity = linear([v if n != 1 else 0 for v, n in zip(variables, shape, strict=True)], shape)
+    pairs: list[int] = []
+    taken: set[int] = set()
+    for position, argument in enumerate(op.block.args):
+        offsets = [r for r in reads if r.buffer is argument]
+        same = offsets and all(r.offset == identity and not r.folds for r in offsets)
+        for k, value in enumerate(op.results_inside):
+            alike = storage(element(value)) == storage(element(argument))
+            if same and alike and k not in taken and shape_of(argument) == shape:
+                pairs += [position, len(op.operands) + k]
+                taken.add(k)
+                break
+    return pairs
+
+
+# Row buffers
+
+
+def kept_values(op: FusionOp) -> dict[SSAValue, int]:
+    """Costly values that more than one inner loop reads, with the number of their row's dims.
+
+    The rows are those that the reductions of the value run over.
+    """
+    users: dict[SSAValue, list[Operation]] = {}
+    for inner in op.block.ops:
+        for operand in inner.operands:
+            users.setdefault(operand, []).append(inner)
+    kept: dict[SSAValue, int] = {}
+    for inner in op.inner:
+        if not isinstance(inner, TensorOp) or not inner.HEAVY:
+            continue
+        value = inner.results[0]
+        loops = _loops_reading(value, users)
+        reductions = [r for r in loops if isinstance(r, ReduceOp)]
+        if len(loops) < 2 or not reductions:
+            continue
+        rank = len(shape_of(value))
+        axes = sorted(reductions[0].axes.get_values())
+        row = shape_of(value)[rank - len(axes) :]
+        if axes != list(range(rank - len(axes), rank)) or not is_static(row):
+            continue
+        size = evaluate(product(row), {}) * lane_bits(element(value)) // 8
+        if size <= ROW_BUFFER_BYTES and compute_type(element(value)) == storage(element(value)):
+            kept[value] = len(axes)
+    return kept
+
+
+def _loops_reading(value: SSAValue, users: dict[SSAValue, list[Operation]]) -> list[Operation]:
+    """The reductions and results that read ``value``, through elementwise operations."""
+    found: dict[Operation, None] = {}
+    pending = [value]
+    seen: set[SSAValue] = set()
+    while pending:
+        current = pending.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        for user in users.get(current, []):
+            if isinstance(user, ReduceOp | YieldOp):
+                found[user] = None
+            else:
+                pending.extend(user.results)
+    return list(found)
+
