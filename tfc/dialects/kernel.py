@@ -17,7 +17,8 @@
   branches are ``scf.for`` and ``scf.if``; ``arith.*`` and ``math.*`` apply to tiles row by row.
 * Integers are signless; the operation says how to read them. Floats are f32 or f64 in
   arithmetic; f16 and bf16 stand only in buffers, loads, stores and the casts
-  ``arith.extf`` and ``arith.truncf`` (round to nearest even).
+  ``extf`` and ``truncf`` (round to nearest even). What ``arith`` restricts to scalars (comparisons,
+  selection, conversions) stands here for both.
 * A function has at most one ``kernel.parallel``, at its top: a CPU splits its range over
   threads, a GPU over the grid. What stands before it is done by every thread.
 * The arguments are the operand buffers, the result buffers, and one ``index`` for each name
@@ -416,6 +417,83 @@ class ReduceLanesOp(IRDLOperation):
             raise VerifyException(f"'{self.name}': expected one of {sorted(COMBINERS)}, got {self.kind.data}")
 
 
+PREDICATES = (
+    *("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge"),
+    *("oeq", "one", "olt", "ole", "ogt", "oge", "ueq", "une", "ord", "uno"),
+)
+"""LLVM's names of comparisons: of integers, then of floats (ordered, unordered)."""
+
+
+@irdl_op_definition
+class CompareOp(IRDLOperation):
+    """``x predicate y`` in every lane, as ``i1`` (``arith.cmpi`` and ``arith.cmpf`` take scalars only)."""
+
+    name = "kernel.compare"
+    predicate = prop_def(StringAttr)
+    x = operand_def()
+    y = operand_def()
+    result = result_def()
+    traits = traits_def(Pure())
+    assembly_format = "$predicate `,` $x `,` $y attr-dict `:` type($x) `,` type($y) `->` type($result)"
+
+    def __init__(self, predicate: str, x: SSAValue, y: SSAValue) -> None:
+        kind = VectorType(i1, x.type.get_shape()) if isinstance(x.type, VectorType) else i1
+        super().__init__(
+            operands=[x, y], properties={"predicate": StringAttr(predicate)}, result_types=[kind]
+        )
+
+    def verify_(self) -> None:
+        if self.predicate.data not in PREDICATES:
+            raise VerifyException(f"'{self.name}': expected one of {PREDICATES}, got {self.predicate}")
+
+
+@irdl_op_definition
+class SelectOp(IRDLOperation):
+    """``x`` in lanes where the condition holds, else ``y`` (``arith.select`` takes one condition)."""
+
+    name = "kernel.select"
+    condition = operand_def()
+    x = operand_def()
+    y = operand_def()
+    result = result_def()
+    traits = traits_def(Pure())
+    assembly_format = (
+        "$condition `,` $x `,` $y attr-dict "
+        "`:` type($condition) `,` type($x) `,` type($y) `->` type($result)"
+    )
+
+    def __init__(self, condition: SSAValue, x: SSAValue, y: SSAValue) -> None:
+        super().__init__(operands=[condition, x, y], result_types=[x.type])
+
+
+CASTS = (
+    *("extf", "truncf", "extsi", "extui", "trunci", "sitofp", "uitofp", "fptosi", "fptoui"),
+    *("index", "bitcast"),
+)
+"""Conversions as in arith; ``index`` is to or from ``index``, signed; ``truncf`` rounds to even."""
+
+
+@irdl_op_definition
+class CastOp(IRDLOperation):
+    """Another type for the same value (``arith``'s conversions take scalars only)."""
+
+    name = "kernel.cast"
+    kind = prop_def(StringAttr)
+    value = operand_def()
+    result = result_def()
+    traits = traits_def(Pure())
+    assembly_format = "$kind `,` $value attr-dict `:` type($value) `->` type($result)"
+
+    def __init__(self, kind: str, value: SSAValue, result: Attribute) -> None:
+        super().__init__(
+            operands=[value], properties={"kind": StringAttr(kind)}, result_types=[result]
+        )
+
+    def verify_(self) -> None:
+        if self.kind.data not in CASTS:
+            raise VerifyException(f"'{self.name}': expected one of {CASTS}, got {self.kind}")
+
+
 @irdl_op_definition
 class HalfOp(IRDLOperation):
     """The lower or the upper half of a vector's lanes; a scalar where there are two."""
@@ -458,7 +536,7 @@ def buffer_type(element: Attribute, size: int | None) -> MemRefType[Attribute]:
 
 OPS: list[type[Operation]] = [
     FuncOp, ParallelOp, LoadOp, GatherOp, StoreOp, ScratchOp, LanesOp, MaskOp, SplatOp,
-    RowOp, TileOp, OuterOp, HalfOp, ReduceLanesOp, CheckOp,
+    RowOp, TileOp, OuterOp, CompareOp, SelectOp, CastOp, HalfOp, ReduceLanesOp, CheckOp,
 ]  # fmt: skip
 
 Kernel = Dialect("kernel", OPS, [])

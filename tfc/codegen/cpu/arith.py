@@ -27,6 +27,7 @@ from xdsl.ir import Attribute, Operation
 
 from tfc.codegen.cpu import halves
 from tfc.codegen.cpu.ir import Code, Kind, Shape, constant_int, literal, scalar_literal, shape_of
+from tfc.dialects import kernel
 
 if TYPE_CHECKING:
     from tfc.codegen.cpu.translate import Rule, Translator, Value
@@ -319,14 +320,16 @@ def _number(value: float | int, type_: Attribute) -> float | int:
 
 
 def _compare(t: Translator, op: Operation) -> Value:
-    assert isinstance(op, arith.CmpiOp | arith.CmpfOp), "the table says so"
-    kind = shape_of(op.lhs.type).kind
-    number = op.predicate.value.data
-    if isinstance(op, arith.CmpiOp):
-        head = f"icmp {CMPI_COMPARISON_OPERATIONS[number]}"
+    assert isinstance(op, kernel.CompareOp | arith.CmpiOp | arith.CmpfOp), "the table says so"
+    kind = shape_of(op.operands[0].type).kind
+    if isinstance(op, kernel.CompareOp):
+        predicate = op.predicate.data
+    elif isinstance(op, arith.CmpiOp):
+        predicate = CMPI_COMPARISON_OPERATIONS[op.predicate.value.data]
     else:
-        head = f"fcmp{_flags(op)} {CMPF_COMPARISON_OPERATIONS[number]}"
-    return t.each_row(op, lambda _, args: t.code.op(f"{head} {kind.text} {args[0]}, {args[1]}"))
+        predicate = CMPF_COMPARISON_OPERATIONS[op.predicate.value.data]
+    head = f"fcmp{_flags(op)}" if kind.is_float else "icmp"
+    return t.each_row(op, lambda _, args: t.code.op(f"{head} {predicate} {kind.text} {args[0]}, {args[1]}"))
 
 
 def _select(t: Translator, op: Operation) -> Value:
@@ -442,6 +445,8 @@ def _element(type_: Attribute) -> Attribute:
 
 RULES: dict[type[Operation], Rule] = {
     arith.ConstantOp: _constant,
+    kernel.CompareOp: _compare,
+    kernel.SelectOp: _select,
     arith.CmpiOp: _compare,
     arith.CmpfOp: _compare,
     arith.SelectOp: _select,
@@ -461,3 +466,26 @@ RULES: dict[type[Operation], Rule] = {
     **{op: _float_binary(name) for op, name in FLOAT_INSTRUCTIONS.items()},
 }
 """What each operation of ``arith`` becomes on a CPU."""
+
+
+_CASTS: dict[str, Rule] = {
+    "extf": RULES[arith.ExtFOp],
+    "truncf": RULES[arith.TruncFOp],
+    "extsi": RULES[arith.ExtSIOp],
+    "extui": RULES[arith.ExtUIOp],
+    "trunci": RULES[arith.TruncIOp],
+    "sitofp": RULES[arith.SIToFPOp],
+    "uitofp": RULES[arith.UIToFPOp],
+    "fptosi": RULES[arith.FPToSIOp],
+    "fptoui": RULES[arith.FPToUIOp],
+    "index": RULES[arith.IndexCastOp],
+    "bitcast": RULES[arith.BitcastOp],
+}
+
+
+def _convert(t: Translator, op: Operation) -> Value:
+    assert isinstance(op, kernel.CastOp), "the table says so"
+    return _CASTS[op.kind.data](t, op)
+
+
+RULES[kernel.CastOp] = _convert

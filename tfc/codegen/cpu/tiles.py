@@ -109,7 +109,17 @@ def _reduce_lanes(t: Translator, op: Operation) -> Value:
     return code.extract(Kind(kind.element, 1), value, 0)
 
 
+def _half(t: Translator, op: Operation) -> Value:
+    assert isinstance(op, kernel.HalfOp), "the table says so"
+    kind, value = shape_of(op.value.type).kind, t.text(op.value)
+    half, upper = kind.lanes // 2, op.upper.value.data
+    if half == 1:
+        return t.code.extract(kind, value, upper)
+    return t.code.shuffle(kind, value, "poison", range(upper * half, (upper + 1) * half))
+
+
 RULES: dict[type[Operation], Rule] = {
+    kernel.HalfOp: _half,
     kernel.LanesOp: _lanes,
     kernel.MaskOp: _mask,
     kernel.SplatOp: _splat,

@@ -157,7 +157,7 @@ class Emitter:
 
     def compare(self, predicate: str, x: Dim, y: Dim) -> SSAValue:
         """``x predicate y`` of indices as ``i1``; predicates are arith's (``slt``, ``ult``, ...)."""
-        return self(arith.CmpiOp(self.index(x), self.index(y), predicate))
+        return self(kernel.CompareOp(predicate, self.index(x), self.index(y)))
 
     # Structure
 

@@ -126,7 +126,7 @@ class Evaluator:
         result = op.value_at(OperandAccess(self, op), index)
         if isinstance(op, CastOp) and isinstance(element(value), Float16Type | BFloat16Type):
             narrow = self.vector_type(element(value))
-            return self.e(arith.ExtFOp(self.e(arith.TruncFOp(result, narrow)), self.vector_type(f32)))
+            return self.e(kernel.CastOp("extf", self.e(kernel.CastOp("truncf", result, narrow)), self.vector_type(f32)))
         return result
 
     def from_row(self, value: SSAValue, index: Index, trailing: int) -> SSAValue:
@@ -143,7 +143,7 @@ class Evaluator:
                 self.e.scopes[-1].elements[key] = row
                 self.fill(value, row, leading, shape)
         loaded = self.load(row, element(value), linear(rest, shape), widen=False)
-        return self.e(arith.ExtFOp(loaded, self.vector_type(f32))) if kind != compute_type(element(value)) else loaded
+        return self.e(kernel.CastOp("extf", loaded, self.vector_type(f32))) if kind != compute_type(element(value)) else loaded
 
     def row_buffer(self, value: SSAValue, size: int) -> SSAValue:
         op = kernel.ScratchOp(size, storage(element(value)))
@@ -219,7 +219,7 @@ class Evaluator:
         if isinstance(valid, int):
             masked()
         else:
-            some = self.e(arith.CmpiOp(self.e.index(valid), self.e.constant(0), "sgt"))
+            some = self.e(kernel.CompareOp("sgt", self.e.index(valid), self.e.constant(0)))
             self.e.branch(some, masked)
 
     @contextmanager
@@ -259,7 +259,7 @@ class Evaluator:
         stored = storage(kind)
         loaded = self._load(buffer, stored, offset)
         if widen and isinstance(kind, Float16Type | BFloat16Type):
-            return self.e(arith.ExtFOp(loaded, self.vector_type(f32)))
+            return self.e(kernel.CastOp("extf", loaded, self.vector_type(f32)))
         return loaded
 
     def _load(self, buffer: SSAValue, stored: Attribute, offset: Dim) -> SSAValue:
@@ -274,7 +274,7 @@ class Evaluator:
         if stride == 0:
             if lane.guarded and lane.mask is not None:  # no lane may be inside: read what is there
                 some = self.e(kernel.ReduceLanesOp("or", lane.mask))
-                at = self.e(arith.SelectOp(some, at, self.e.constant(0)))
+                at = self.e(kernel.SelectOp(some, at, self.e.constant(0)))
             return self.splat(self.e(kernel.LoadOp(buffer, at, stored)))
         step = None if stride == 1 else self.e.index(stride)
         return self.e(kernel.LoadOp(buffer, at, result, lane_stride=step, mask=lane.mask))
@@ -283,7 +283,7 @@ class Evaluator:
         """Store an element (or a vector of them) of tensor element type ``kind``."""
         lane = self.lane
         if isinstance(kind, Float16Type | BFloat16Type):
-            value = self.e(arith.TruncFOp(value, self.vector_type(kind)))
+            value = self.e(kernel.CastOp("truncf", value, self.vector_type(kind)))
         if lane is None:
             self.e(kernel.StoreOp(value, buffer, self.e.index(offset)))
             return
@@ -424,7 +424,7 @@ class OperandAccess:
         varies = ev.varies(index)
         raw = ev.vector_index(index) if varies else ev.e.index(index)
         with ev.standing(len(ev.e.scopes) - 1, ev.lane if varies else None):
-            cast = ev.e(arith.IndexCastOp(raw, ev.vector_type(i64)))
+            cast = ev.e(kernel.CastOp("index", raw, ev.vector_type(i64)))
             result = self._from_i64(cast, element)
         return ev.splat(result)
 
@@ -433,9 +433,9 @@ class OperandAccess:
         target = compute_type(kind)
         wanted = ev.vector_type(target)
         if is_float(kind):
-            return ev.e(arith.SIToFPOp(value, wanted))
+            return ev.e(kernel.CastOp("sitofp", value, wanted))
         assert isinstance(target, IntegerType), "an element is a float or an integer"
-        return value if target == i64 else ev.e(arith.TruncIOp(value, wanted))
+        return value if target == i64 else ev.e(kernel.CastOp("trunci", value, wanted))
 
     def index(self, value: SSAValue, bound: Dim) -> Dim:
         ev = self.evaluator
@@ -449,7 +449,7 @@ class OperandAccess:
             limit = ev.e.index(bound)
             if lane is not None:
                 limit = ev.e(kernel.SplatOp(limit, wide.type))
-            inside = ev.e(arith.CmpiOp(wide, limit, "ult"))
+            inside = ev.e(kernel.CompareOp("ult", wide, limit))
             reported = inside
             if lane is not None and lane.mask is not None:
                 outside = ev.e(arith.XOrIOp(lane.mask, ev.e.constant(True, lane.mask.type)))
@@ -458,7 +458,7 @@ class OperandAccess:
             name = f"{where}: " if where else ""
             ev.e(kernel.CheckOp(reported, f"{name}'{self.op.name}': an index is out of range [0, {bound})"))
             zero = ev.e.constant(0, wide.type)
-            safe = ev.e(arith.SelectOp(inside, wide, zero))
+            safe = ev.e(kernel.SelectOp(inside, wide, zero))
             result = ev.e.bind(safe, "data")
         if lane is not None:
             ev.vectors[str(result)] = safe
@@ -471,9 +471,9 @@ class OperandAccess:
         ev = self.evaluator
         scalar = value.type.element_type if isinstance(value.type, VectorType) else value.type
         if isinstance(scalar, IntegerType) and scalar.width.data < 64:
-            widen = arith.ExtUIOp if unsigned else arith.ExtSIOp
-            value = ev.e(widen(value, ev.vector_type(i64)))  # pyright: ignore
-        return ev.e(arith.IndexCastOp(value, ev.vector_type(INDEX)))
+            widen = "extui" if unsigned else "extsi"
+            value = ev.e(kernel.CastOp(widen, value, ev.vector_type(i64)))
+        return ev.e(kernel.CastOp("index", value, ev.vector_type(INDEX)))
 
     def guard(
         self,
@@ -536,7 +536,7 @@ class OperandAccess:
         condition: SSAValue | None = None
         for i, n in inside:
             limit = ev.vector_index(n)
-            holds = ev.e(arith.CmpiOp(ev.vector_index(i), limit, "ult"))
+            holds = ev.e(kernel.CompareOp("ult", ev.vector_index(i), limit))
             condition = holds if condition is None else ev.e(arith.AndIOp(condition, holds))
         assert condition is not None, "called with conditions"
         saved, ev.floor = ev.floor, len(ev.e.scopes) - 1
@@ -546,7 +546,7 @@ class OperandAccess:
             with ev.standing(len(ev.e.scopes) - 1, Lanes(lane.variable, lane.width, mask, True)):
                 sides.append(ev.splat(value()))
         ev.floor = saved
-        return ev.e(arith.SelectOp(condition, *sides))
+        return ev.e(kernel.SelectOp(condition, *sides))
 
     def _negated(self, condition: SSAValue) -> SSAValue:
         true = self.evaluator.e.constant(True, condition.type)
@@ -618,7 +618,7 @@ class OperandAccess:
             mask = ev.e(kernel.MaskOp(ev.e.index(extent - main), width))
             with ev.vectorised(variable, width, mask):
                 (value,) = body((*index, variable), [partial])
-                return [ev.e(arith.SelectOp(mask, ev.splat(value), partial))]
+                return [ev.e(kernel.SelectOp(mask, ev.splat(value), partial))]
 
         return run
 

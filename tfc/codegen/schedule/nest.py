@@ -54,8 +54,10 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     """The kernel of a fusion of kind ``nest``; its results have one shape."""
     outputs = op.results_inside
     shape = shape_of(outputs[0])
-    plan = _dry_run(op, target)
     e, ev = _start(op, target)
+    if any(isinstance(d, int) and d == 0 for d in shape):
+        return e.finish(name, grid=0)
+    plan = _dry_run(op, target)
     ev.kept = kept_values(op)
     groups = plan.groups
     extents = [product(shape[d] for d in g) for g in groups]
@@ -71,8 +73,6 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     chunked = lanes and not plan.folds and _worth_cutting(outer, inner)
     chunks = -(-inner // CHUNK) if isinstance(inner, int) else (inner + (CHUNK - 1)) // CHUNK
     grid = product(outer) * (chunks if chunked else 1)
-    if any(isinstance(d, int) and d == 0 for d in shape):
-        grid = 0
     with e.parallel(grid) as p:
         variables = _delinearise(ev, p, [*outer, chunks] if chunked else outer)
         if chunked:
