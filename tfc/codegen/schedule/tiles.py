@@ -1,0 +1,96 @@
+"""Sizes of register tiles and cache blocks, per instruction set.
+
+A tile is ``rows x vectors`` accumulators. One step of the depth loads ``vectors`` vectors of the
+right operand and ``rows`` numbers of the left one, and does ``rows * vectors`` multiply-adds: many
+accumulators hide the loads and the latency, too many spill (7x4 of 32 registers runs at a third
+of the speed of 6x4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xdsl.ir import Attribute
+
+from tfc.codegen.cpu.targets import Target
+from tfc.dims import Dim
+
+HEIGHTS: Mapping[tuple[int, int], Mapping[int, int]] = {
+    # (bits of a register, registers): {vectors: the most rows}, preferred first
+    (512, 32): {4: 6, 3: 8, 2: 14, 1: 24, 8: 1},
+    (256, 16): {2: 6, 3: 4, 1: 12, 4: 1},
+    (128, 32): {4: 6, 2: 10, 3: 8, 1: 16, 8: 1},
+    (128, 16): {2: 5, 3: 3, 1: 8, 4: 1},
+}
+"""Tiles that were measured not to spill."""
+
+PANEL_BYTES = 640 * 1024
+"""The largest stretch of a panel that is read for one tile: it stays in the L2 cache."""
+
+BLOCK_BYTES = 512 * 1024
+"""Rows of the left operand that are used for one panel before the next: they stay there too."""
+
+LATENCY = 8
+"""Multiply-adds in flight that keep the units busy: two of them, each four cycles deep."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows in tiles of almost equal height: ``tall`` tiles of ``height`` rows, then one less each."""
+
+    height: int
+    tall: int
+    tiles: int
+
+
+def vector_lanes(target: Target, element: Attribute) -> int:
+    """Elements of the type that a sum is kept in (f32 for halves) that a register holds."""
+    bits = getattr(element, "bitwidth", 32)
+    return max(1, target.vector_bits // max(bits, 32))
+
+
+def heights(target: Target) -> Mapping[int, int]:
+    """``{vectors: the most rows}`` of a target."""
+    registers = 32 if target.registers >= 32 else 16
+    return HEIGHTS.get((target.vector_bits, registers), HEIGHTS[128, 16])
+
+
+def split(rows: int, most: int) -> Split:
+    """Cut ``rows`` into the fewest tiles of at most ``most`` rows."""
+    tiles = -(-rows // most)
+    height = -(-rows // tiles) if tiles else 1
+    return Split(height, tiles - (height * tiles - rows), tiles)
+
+
+def choose_vectors(target: Target, element: Attribute, rows: Dim, columns: Dim) -> int:
+    """How many vectors wide a panel should be for a result of ``rows x columns``."""
+    lanes = vector_lanes(target, element)
+    few = isinstance(rows, int) and rows <= 1
+    best, least = 1, float("inf")
+    for vectors, most in heights(target).items():
+        if most == 1 and not few:
+            continue
+        panels = -(-columns // (vectors * lanes)) if isinstance(columns, int) else 1 / vectors
+        cost = panels * _row_cost(rows, vectors, most)
+        if cost < least * 0.97:  # a tile that is listed earlier is given up for a real gain only
+            best, least = vectors, cost
+    return best
+
+
+def _row_cost(rows: Dim, vectors: int, most: int) -> float:
+    """Issue slots of all row tiles for one step of the depth."""
+
+    def tile(height: int) -> float:
+        return max(height * vectors, height + vectors, LATENCY)
+
+    if not isinstance(rows, int):
+        return 420 / most * tile(most)
+    cut = split(rows, most)
+    return cut.tall * tile(cut.height) + (cut.tiles - cut.tall) * tile(max(1, cut.height - 1))
+
+
+def most_rows(target: Target, vectors: int) -> int:
+    """The height of a tile that is ``vectors`` wide."""
+    known = heights(target)
+    return known.get(vectors, 1 if vectors > max(known) else max(1, 24 // vectors))
