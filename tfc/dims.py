@@ -33,10 +33,11 @@ class Atom:
     def __str__(self) -> str:
         if self.function == "name":
             return str(self.args[0])
+        x, y = (a for a in self.args if not isinstance(a, str))
         if self.function == "max":
-            return f"max({self.args[0]}, {self.args[1]})"
+            return f"max({x}, {y})"
         sign = "//" if self.function == "floordiv" else "%"
-        return f"(({self.args[0]}){sign}({self.args[1]}))"  # 2*(n//2) is not 2*n//2
+        return f"({_operand(x)}{sign}{_operand(y)})"  # in parentheses: 2*(n//2) is not 2*n//2
 
     def evaluate(self, env: Mapping[str, int]) -> int:
         if self.function == "name":
@@ -259,6 +260,14 @@ def _substitute_atom(atom: Atom, env: Mapping[str, Dim]) -> Dim:
         return env.get(str(atom.args[0]), Expr((((atom,), 1),)))
     x, y = (substitute(a, env) for a in atom.args if not isinstance(a, str))
     return maximum(x, y) if atom.function == "max" else x // y if atom.function == "floordiv" else x % y
+
+
+def _operand(dim: Dim) -> str:
+    """The text of a dim beside an operator that binds stronger than a sum."""
+    if isinstance(dim, int):
+        return str(dim)
+    is_atom = len(dim.terms) == 1 and dim.terms[0][1] == len(dim.terms[0][0]) == 1
+    return str(dim) if is_atom else f"({dim})"
 
 
 def _term_text(monomial: Monomial, coefficient: int) -> str:
