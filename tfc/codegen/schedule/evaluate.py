@@ -584,12 +584,37 @@ class OperandAccess:
             return body(index, carried)
         if extents[0] == 1:
             return self._loops(extents[1:], (*index, 0), carried, body)
+        if ev.varies(extents[0]):
+            return self._ragged(extents, index, carried, body)
         with ev.e.loop(extents[0], carried=carried) as loop:
             ev.ranged(loop.variable, extents[0])
             saved, ev.folds = ev.folds, (*ev.folds, str(loop.variable))
             values = self._loops(extents[1:], (*index, loop.variable), loop.carried, body)
             ev.folds = saved
             loop.carry([ev.splat(v) for v in values])
+        return loop.results
+
+    def _ragged(
+        self,
+        extents: Sequence[Dim],
+        index: Index,
+        carried: Sequence[SSAValue],
+        body: Callable[[Sequence[Dim], Sequence[SSAValue]], Sequence[SSAValue]],
+    ) -> Sequence[SSAValue]:
+        """A loop whose extent differs from lane to lane: to the longest, the others masked."""
+        ev, lane = self.evaluator, self.evaluator.lane
+        assert lane is not None, "an extent varies over lanes"
+        ends = ev.vector_index(extents[0])
+        longest = ev.e.bind(ev.e(kernel.ReduceLanesOp("max", ends)), "longest")
+        with ev.e.loop(longest, carried=carried) as loop:
+            active = ev.e(kernel.CompareOp("slt", ev.vector_index(loop.variable), ends))
+            mask = active if lane.mask is None else ev.e(arith.AndIOp(active, lane.mask))
+            saved, ev.floor = ev.floor, len(ev.e.scopes) - 1
+            with ev.standing(len(ev.e.scopes) - 1, Lanes(lane.variable, lane.width, mask, True)):
+                values = self._loops(extents[1:], (*index, loop.variable), loop.carried, body)
+                pairs = zip(values, loop.carried, strict=True)
+                loop.carry([ev.e(kernel.SelectOp(active, ev.splat(v), c)) for v, c in pairs])
+            ev.floor = saved
         return loop.results
 
     def _lane_loop(

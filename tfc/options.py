@@ -1,0 +1,35 @@
+"""What a compilation can be told; the command line and the Python API share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfc.dims import Dim
+    from tfc.passes.instrumentation import Instrument
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a compilation.
+
+    Attributes:
+        name: the prefix of the artifact's symbols, a C identifier.
+        cpu: what code is generated for: a name of `tfc.codegen.cpu.targets.CPUS`; None for
+            "native", or with ``target`` for the most compatible cpu of it.
+        target: an LLVM triple; None for this machine.
+        threads: how many threads a run uses, at least 1.
+        shapes: extents that replace the declared ones of an input, by its name.
+        validate_each_pass: interpret the module before and after every pass.
+        instruments: who watches the passes.
+    """
+
+    name: str = "model"
+    cpu: str | None = None
+    target: str | None = None
+    threads: int = 1
+    shapes: Mapping[str, Sequence[Dim]] = field(default_factory=dict[str, "Sequence[Dim]"])
+    validate_each_pass: bool = False
+    instruments: Sequence[Instrument] = ()
