@@ -1,0 +1,154 @@
+"""The thread pool: exact, idle when idle, correct from several handles and after a fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_host import ADD, TARGET, add_kernel, sum_program
+
+from tfc.codegen.cpu.objects import compile_llvm
+from tfc.codegen.host import describe_program, emit_host
+from tfc.codegen.pool import pool_llvm
+from tfc.runtime.jit import load_object
+from tfc.runtime.program import Program
+
+SIZE = 200_003
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc")
+
+
+@pytest.fixture(scope="module")
+def library():
+    """y = 4*x with a pool of its own, as in an artifact."""
+    program, kernels = sum_program(SIZE), [add_kernel(SIZE, grain=1000)]
+    text = ADD + emit_host(program, kernels, describe_program(program, TARGET, threads=1))
+    return load_object(compile_llvm(text + pool_llvm(TARGET.triple), TARGET))
+
+
+def make(library, threads: int) -> Program:
+    return Program(library.address, "sums", threads=threads, keep=library)
+
+
+def os_threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def test_the_number_of_threads_is_exact(library):
+    before = os_threads()
+    one = make(library, 1)
+    assert os_threads() == before
+    four, two = make(library, 4), make(library, 2)
+    assert os_threads() == before + 3
+    x = np.arange(SIZE, dtype=np.float32)
+    for program in (one, four, two):
+        np.testing.assert_array_equal(program.run([x])[0], 4 * x)
+    assert os_threads() == before + 3
+    del four, program
+    assert os_threads() == before + 3  # the other handle holds the pool
+    del two
+    assert os_threads() == before
+
+
+def test_the_pool_starts_again(library):
+    before = os_threads()
+    x = np.ones(SIZE, np.float32)
+    for _ in range(20):
+        program = make(library, 3)
+        assert os_threads() == before + 2
+        assert program.run([x])[0].sum() == 4 * SIZE
+        del program
+        assert os_threads() == before
+
+
+def test_results_do_not_depend_on_the_number_of_threads(library):
+    x = np.random.default_rng(0).normal(size=SIZE).astype(np.float32)
+    results = [make(library, n).run([x])[0].tobytes() for n in (1, 2, 3, 8)]
+    assert len(set(results)) == 1
+
+
+def test_two_instances_at_once(library):
+    rng = np.random.default_rng(1)
+    feeds = [rng.normal(size=SIZE).astype(np.float32) for _ in range(4)]
+    programs = [make(library, n) for n in (2, 3, 1, 2)]
+    failures: list[int] = []
+
+    def work(k: int) -> None:
+        for _ in range(50):
+            if not np.array_equal(programs[k].run([feeds[k]])[0], 4 * feeds[k]):
+                failures.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
+
+
+def test_one_instance_from_several_threads(library):
+    program, failures = make(library, 2), []
+
+    def work(scale: float) -> None:
+        x = np.full(SIZE, scale, np.float32)
+        for _ in range(30):
+            if not np.array_equal(program.run([x])[0], 4 * x):
+                failures.append(scale)
+
+    threads = [threading.Thread(target=work, args=(float(k),)) for k in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
+
+
+def test_nothing_spins_when_idle(library):
+    program = make(library, 4)
+    program.run([np.ones(SIZE, np.float32)])
+    time.sleep(0.05)
+    start = time.process_time()
+    time.sleep(0.4)
+    assert time.process_time() - start < 0.02
+
+
+def test_many_short_jobs(library):
+    """Jobs that follow each other while workers fall asleep and wake up."""
+    program = make(library, 3)
+    x = np.ones(SIZE, np.float32)
+    out = [np.empty(SIZE, np.float32)]
+    for k in range(300):
+        out[0][:] = 0
+        program.run([x], out=out)
+        assert out[0].sum() == 4 * SIZE
+        if k % 10 == 0:
+            time.sleep(0.001)
+
+
+def test_a_forked_child_runs_serially(library):
+    program = make(library, 2)
+    x = np.ones(SIZE, np.float32)
+    program.run([x])
+    time.sleep(0.01)  # the worker sleeps
+    child = os.fork()
+    if child == 0:
+        good = program.run([x])[0].sum() == 4 * SIZE
+        second = make(library, 2)
+        good = good and second.run([x])[0].sum() == 4 * SIZE and os_threads() == 2
+        os._exit(0 if good else 1)
+    deadline = time.time() + 20
+    while time.time() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert os.waitstatus_to_exitcode(status) == 0
+            break
+        time.sleep(0.01)
+    else:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    assert program.run([x])[0].sum() == 4 * SIZE

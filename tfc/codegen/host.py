@@ -1,0 +1,528 @@
+"""The host program as LLVM IR: the C interface of a model.
+
+    kernels = translate(functions, target, messages)
+    text = kernels + emit_host(program, functions, manifest) + pool_llvm(target.triple)
+    object = compile_llvm(text, target)
+
+One call runs the whole model: ``NAME_run`` fills the argument slots of each kernel and calls it,
+through the thread pool where its grid is worth more than one thread. A model's state is a
+handle, an array of 8-byte slots:
+
+    threads | arena | its capacity | weights | own variables | address of variable 0 | ...
+
+Constants lie in one block, the symbol ``NAME_weights`` (hidden, defined elsewhere in the object);
+with ``bound_weights`` there is no such symbol, and ``NAME_bind_weights`` is given a table of the
+constants' addresses instead: a program in this process uses arrays where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from xdsl.dialects.builtin import MemRefType
+from xdsl.ir import Operation, SSAValue
+
+from tfc.codegen.artifact.manifest import (
+    ErrorMessage,
+    Manifest,
+    TargetSpec,
+    named_dims,
+    ports,
+)
+from tfc.codegen.cpu.ir import Code, Module
+from tfc.codegen.cpu.targets import Target
+from tfc.codegen.isa import BASELINE, checked, missing_llvm
+from tfc.codegen.pool import DECLARATIONS, MAX_THREADS
+from tfc.dialects import host, kernel
+from tfc.dialects.tfc.types import dtype_of, shape_of
+from tfc.dims import Atom, Dim, Expr, evaluate, parse
+
+NULL_POINTER, NO_MEMORY, BAD_THREADS, NO_THREADS = -1, -3, -4, -5
+BAD_DIM, MISSING_FEATURE = -200, -100
+"""Codes of the interface itself; code ``BAD_DIM - k`` is about dim ``k``, and so on.
+
+Positive codes are those of ``kernel.check``.
+"""
+
+LARGEST_DIM = (1 << 31) - 1
+ALIGNMENT = 64
+_THREADS, _ARENA, _CAPACITY, _WEIGHTS, _OWNED, _VARIABLES = range(6)
+
+
+def describe_program(
+    program: host.ProgramOp, target: Target, messages: Sequence[str] = (), *, threads: int = 1
+) -> Manifest:
+    """The manifest of a program whose kernels report ``messages``."""
+    taken: set[str] = set()
+    inputs = ports(_described(program.inputs), taken)
+    outputs = ports(_described(program.outputs), taken)
+    variables = ports(_described(program.variables), taken)
+    needed = [d for p in (*outputs, *variables) for d in p.shape]
+    dims = named_dims(inputs, [*needed, program.arena_size], taken)
+    return Manifest(
+        name=program.sym_name.data,
+        target=TargetSpec(target.triple, target.cpu, target.required_features),
+        inputs=inputs,
+        outputs=outputs,
+        variables=variables,
+        dims=dims,
+        threads=threads,
+        arena_size=program.arena_size,
+        weights_size=program.weights.value.data,
+        errors=tuple(_errors(target, [d.name for d in dims], messages)),
+    )
+
+
+def _described(given: Iterable[host.PortAttr]) -> Iterator[tuple[str, str, Sequence[Dim]]]:
+    for p in given:
+        yield p.label.data, str(dtype_of(p.content.element_type)), shape_of(p.content)
+
+
+def _errors(
+    target: Target, dims: Sequence[str], messages: Sequence[str]
+) -> Iterator[ErrorMessage]:
+    yield ErrorMessage(NULL_POINTER, "a pointer is null")
+    yield ErrorMessage(NO_MEMORY, "out of memory")
+    yield ErrorMessage(BAD_THREADS, f"the number of threads is not in 0..{MAX_THREADS}")
+    yield ErrorMessage(NO_THREADS, "the system gives no more threads")
+    needs = checked(target.triple, target.required_features)
+    for k, feature in enumerate(needs, 1):
+        text = f"this CPU lacks {feature}; the model was compiled for {target.cpu}: {' '.join(needs)}"
+        yield ErrorMessage(MISSING_FEATURE - k, text)
+    for k, name in enumerate(dims):
+        yield ErrorMessage(BAD_DIM - k, f"the dim {name} is not in 1..{LARGEST_DIM}")
+    for k, message in enumerate(messages, 1):
+        yield ErrorMessage(k, message)
+
+
+def emit_host(
+    program: host.ProgramOp,
+    kernels: Sequence[kernel.FuncOp],
+    manifest: Manifest,
+    *,
+    bound_weights: bool = False,
+    shared_pool: bool = False,
+) -> str:
+    """LLVM IR of the C interface, to be put behind that of the kernels.
+
+    Args:
+        program: the host program, its buffers assigned.
+        kernels: the kernels it launches; their names are used, not their bodies.
+        manifest: what `describe_program` said.
+        bound_weights: take the constants' addresses from ``NAME_bind_weights``.
+        shared_pool: call a thread pool defined in another object.
+    """
+    name = manifest.name
+    target = manifest.target
+    features = checked(target.triple, target.features)
+    parts = [
+        _DECLARATIONS,
+        DECLARATIONS if shared_pool else "",
+        f"define i32 @{name}_abi() nounwind {{\n  ret i32 {manifest.abi}\n}}\n",
+        _string(f"{name}_manifest", manifest.to_json()),
+        _error_function(name, manifest.errors),
+        missing_llvm(features),
+        _create(program, manifest, BASELINE if features else "", bound_weights),
+        _destroy(name),
+        _Expressions(manifest).size_function(),
+        _Run(program, kernels, manifest, bound_weights).text(),
+        _variable_functions(name, len(manifest.variables)),
+    ]
+    if bound_weights:
+        parts.append(_BIND_WEIGHTS.replace("NAME", name))
+    elif manifest.weights_size:
+        parts.append(f"@{name}_weights = external hidden constant i8, align {ALIGNMENT}\n")
+    return "\n".join(p for p in parts if p)
+
+
+_DECLARATIONS = """
+declare ptr @calloc(i64, i64) nounwind
+declare void @free(ptr) nounwind
+declare i32 @posix_memalign(ptr, i64, i64) nounwind
+declare ptr @memset(ptr, i32, i64) nounwind
+declare ptr @memcpy(ptr, ptr, i64) nounwind
+"""
+
+_BIND_WEIGHTS = """
+; table: the address of each constant, in the order of their offsets
+define i32 @NAME_bind_weights(ptr %model, ptr %table) nounwind {
+  %slot = getelementptr i64, ptr %model, i64 3
+  store ptr %table, ptr %slot, align 8
+  ret i32 0
+}
+"""
+
+
+def _code() -> Code:
+    return Code(Module(Target.parse("x86_64", "x86-64")))  # only its text is used
+
+
+def _function(head: str, code: Code, attributes: str = "") -> str:
+    body = "\n".join([*code.entry, *code.lines])
+    return f"define {head} nounwind {attributes}{{\nentry:\n{body}\n}}\n"
+
+
+def _string(symbol: str, text: str, linkage: str = "") -> str:
+    data = text.encode() + b"\0"
+    escaped = "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data)
+    return f'@{symbol} = {linkage} constant [{len(data)} x i8] c"{escaped}"\n'
+
+
+def _error_function(name: str, errors: Sequence[ErrorMessage]) -> str:
+    texts = {0: "no error"} | {e.code: f"{e.where}: {e.text}" if e.where else e.text for e in errors}
+    strings = [_string(f"{name}_text{k}", t, "private") for k, t in enumerate(texts.values())]
+    strings.append(_string(f"{name}_text_unknown", "unknown error", "private"))
+    cases = " ".join(f"i32 {c}, label %c{k}" for k, c in enumerate(texts))
+    returns = "\n".join(f"c{k}:\n  ret ptr @{name}_text{k}" for k in range(len(texts)))
+    return "".join(strings) + (
+        f"define ptr @{name}_error(i32 %code) nounwind {{\n"
+        f"  switch i32 %code, label %unknown [ {cases} ]\n{returns}\n"
+        f"unknown:\n  ret ptr @{name}_text_unknown\n}}\n"
+    )
+
+
+def _slot(code: Code, index: int) -> str:
+    return code.at("i64", "%model", str(index))
+
+
+def _leave_if(code: Code, condition: str, result: str) -> None:
+    """Return ``result`` where ``condition`` holds."""
+    out, on = code.fresh("leave"), code.fresh("on")
+    code.branch(condition, out, on)
+    code.start(out)
+    code.do(f"ret {result}")
+    code.start(on)
+
+
+def _create(program: host.ProgramOp, manifest: Manifest, attributes: str, bound: bool) -> str:
+    code, name = _code(), manifest.name
+    _leave_if(code, code.op("icmp eq ptr %out, null"), f"i32 {NULL_POINTER}")
+    code.do("store ptr null, ptr %out, align 8")
+    lacks = code.op("call i32 @tfc_missing()")
+    some = code.op(f"icmp ne i32 {lacks}, 0")
+    _leave_if(code, some, f"i32 {code.op(f'sub i32 {MISSING_FEATURE}, {lacks}')}")
+    too_many = code.op(f"icmp ugt i32 %given, {MAX_THREADS}")
+    _leave_if(code, too_many, f"i32 {BAD_THREADS}")
+    default = code.op("icmp eq i32 %given, 0")
+    threads = code.op(f"select i1 {default}, i32 {manifest.threads}, i32 %given")
+    slots = _VARIABLES + len(manifest.variables)
+    code.lines.append(f"  %model = call ptr @calloc(i64 {slots}, i64 8)")
+    _leave_if(code, code.op("icmp eq ptr %model, null"), f"i32 {NO_MEMORY}")
+    wide = code.op(f"sext i32 {threads} to i64")
+    code.do(f"store i64 {wide}, ptr {_slot(code, _THREADS)}, align 8")
+    if not bound and manifest.weights_size:
+        code.do(f"store ptr @{name}_weights, ptr {_slot(code, _WEIGHTS)}, align 8")
+    offsets, total = _variable_offsets(manifest)
+    if total:
+        _allocate(code, _OWNED, total, zeroed=True)
+        base = code.op(f"load ptr, ptr {_slot(code, _OWNED)}, align 8")
+        for k, offset in enumerate(offsets):
+            place = code.at("i8", base, str(offset))
+            code.do(f"store ptr {place}, ptr {_slot(code, _VARIABLES + k)}, align 8")
+    if isinstance(size := program.arena_size, int) and size:
+        _allocate(code, _ARENA, size)
+    several = code.op(f"icmp sgt i32 {threads}, 1")
+    code.branch(several, "pool", "done")
+    code.start("pool")
+    failed = code.op(f"call i32 @tfc_pool_acquire(i32 {threads})")
+    bad = code.op(f"icmp ne i32 {failed}, 0")
+    code.branch(bad, "no_threads", "done")
+    code.start("no_threads")
+    _release(code, NO_THREADS)
+    code.start("done")
+    code.do("store ptr %model, ptr %out, align 8")
+    code.do("ret i32 0")
+    head = f"i32 @{name}_create(ptr %out, i32 %given)"
+    return _function(head, code, f"{attributes} ")
+
+
+def _variable_offsets(manifest: Manifest) -> tuple[list[int], int]:
+    offsets, total = list[int](), 0
+    for port in manifest.variables:
+        offsets.append(total)
+        size = evaluate(port.bytes, {})  # variables have static shapes
+        total += (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+    return offsets, total
+
+
+def _allocate(code: Code, slot: int, size: int, *, zeroed: bool = False) -> None:
+    place = _slot(code, slot)
+    failed = code.op(f"call i32 @posix_memalign(ptr {place}, i64 {ALIGNMENT}, i64 {size})")
+    bad = code.op(f"icmp ne i32 {failed}, 0")
+    out, on = code.fresh("full"), code.fresh("on")
+    code.branch(bad, out, on)
+    code.start(out)
+    code.do(f"store ptr null, ptr {place}, align 8")
+    _release(code, NO_MEMORY)
+    code.start(on)
+    if zeroed:
+        memory = code.op(f"load ptr, ptr {place}, align 8")
+        code.op(f"call ptr @memset(ptr {memory}, i32 0, i64 {size})")
+
+
+def _release(code: Code, result: int) -> None:
+    _free(code)
+    code.do(f"ret i32 {result}")
+
+
+def _free(code: Code) -> None:
+    for slot in (_ARENA, _OWNED):
+        code.do(f"call void @free(ptr {code.op(f'load ptr, ptr {_slot(code, slot)}, align 8')})")
+    code.do("call void @free(ptr %model)")
+
+
+def _destroy(name: str) -> str:
+    code = _code()
+    _leave_if(code, code.op("icmp eq ptr %model, null"), "void")
+    threads = code.op(f"load i64, ptr {_slot(code, _THREADS)}, align 8")
+    several = code.op(f"icmp sgt i64 {threads}, 1")
+    code.branch(several, "pool", "rest")
+    code.start("pool")
+    code.do("call void @tfc_pool_release()")
+    code.jump("rest")
+    code.start("rest")
+    _free(code)
+    code.do("ret void")
+    return _function(f"void @{name}_destroy(ptr %model)", code)
+
+
+def _variable_functions(name: str, count: int) -> str:
+    """``NAME_variable``, the storage of a variable, and ``NAME_bind_variable``, which replaces it."""
+    getter, setter = _code(), _code()
+    for code, result in ((getter, "ptr null"), (setter, f"i32 {NULL_POINTER}")):
+        null = code.op("icmp eq ptr %model, null")
+        outside = code.op(f"icmp uge i32 %index, {count}")
+        _leave_if(code, code.op(f"or i1 {null}, {outside}"), result)
+        wide = code.op("zext i32 %index to i64")
+        code.op(f"add i64 {wide}, {_VARIABLES}")
+    at = f"getelementptr i64, ptr %model, i64 %v{getter._count}"  # pyright: ignore[reportPrivateUsage] # the sum above
+    getter.do(f"ret ptr {getter.op(f'load ptr, ptr {getter.op(at)}, align 8')}")
+    place = setter.op(at)
+    setter.do(f"store ptr %memory, ptr {place}, align 8")
+    setter.do("ret i32 0")
+    bind = f"i32 @{name}_bind_variable(ptr %model, i32 %index, ptr %memory)"
+    return _function(f"ptr @{name}_variable(ptr %model, i32 %index)", getter) + (
+        _function(bind, setter) if count else ""
+    )
+
+
+class _Expressions:
+    """Dims and sizes as LLVM values: ``%dims`` holds the named ones."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.code = _code()
+        self.known: dict[Dim | Atom, str] = {}
+
+    def read_dims(self, result: Mapping[int, str]) -> None:
+        """Load the named dims; return ``result[k]`` where dim ``k`` is out of range."""
+        code = self.code
+        if not self.manifest.dims:
+            return
+        _leave_if(code, code.op("icmp eq ptr %dims, null"), result[-1])
+        for k, dim in enumerate(self.manifest.dims):
+            value = code.op(f"load i64, ptr {code.at('i64', '%dims', str(k))}, align 8")
+            below = code.op(f"sub i64 {value}, 1")
+            _leave_if(code, code.op(f"icmp uge i64 {below}, {LARGEST_DIM}"), result[k])
+            self.known[Atom("name", (dim.name,))] = value
+
+    def value(self, dim: Dim) -> str:
+        """An extent or size as an ``i64``."""
+        if isinstance(dim, int):
+            return str(dim)
+        if (found := self.known.get(dim)) is None:
+            terms = [self._term([self._atom(a) for a in m], c) for m, c in dim.terms]
+            found = terms[0]
+            for term in terms[1:]:
+                found = self.code.op(f"add i64 {found}, {term}")
+            self.known[dim] = found
+        return found
+
+    def _term(self, factors: Sequence[str], coefficient: int) -> str:
+        parts = [*factors, str(coefficient)] if coefficient != 1 or not factors else [*factors]
+        product = parts[0]
+        for part in parts[1:]:
+            product = self.code.op(f"mul i64 {product}, {part}")
+        return product
+
+    def _atom(self, atom: Atom) -> str:
+        if (found := self.known.get(atom)) is None:
+            x, y = (self.value(a) for a in atom.args if not isinstance(a, str))
+            found = self.known[atom] = getattr(self, f"_{atom.function}")(x, y)
+        return found
+
+    def _max(self, x: str, y: str) -> str:
+        larger = self.code.op(f"icmp sgt i64 {x}, {y}")
+        return self.code.op(f"select i1 {larger}, i64 {x}, i64 {y}")
+
+    def _mod(self, x: str, y: str) -> str:
+        """The remainder with the sign of the divisor, as Python has it."""
+        rest = self.code.op(f"srem i64 {x}, {y}")
+        mixed = self.code.op(f"xor i64 {rest}, {y}")
+        other = self.code.op(f"icmp slt i64 {mixed}, 0")
+        nonzero = self.code.op(f"icmp ne i64 {rest}, 0")
+        adjust = self.code.op(f"and i1 {other}, {nonzero}")
+        return self.code.op(f"add i64 {rest}, {self.code.op(f'select i1 {adjust}, i64 {y}, i64 0')}")
+
+    def _floordiv(self, x: str, y: str) -> str:
+        whole = self.code.op(f"sub i64 {x}, {self._mod(x, y)}")
+        return self.code.op(f"sdiv i64 {whole}, {y}")
+
+    def too_large(self, size: Dim) -> str:
+        """Whether ``size``, a sum of products, is beyond memory: computed in doubles."""
+        limit = "0x43D0000000000000"  # 2 to the 62
+        return self.code.op(f"fcmp ogt double {self._real(size)}, {limit}")
+
+    def _real(self, size: Dim) -> str:
+        total = "0.0"
+        for monomial, coefficient in size.terms if isinstance(size, Expr) else ():
+            product = f"{abs(coefficient)}.0"
+            for atom in monomial:
+                factor = self.code.op(f"sitofp i64 {self._atom(atom)} to double")
+                product = self.code.op(f"fmul double {product}, {factor}")
+            total = self.code.op(f"fadd double {total}, {product}")
+        return total
+
+    def size_function(self) -> str:
+        """``NAME_arena_size``: bytes, or -1 where the dims are out of range."""
+        size = self.manifest.arena_size
+        if isinstance(size, Expr):
+            self.read_dims(dict.fromkeys(range(-1, len(self.manifest.dims)), "i64 -1"))
+            _leave_if(self.code, self.too_large(size), "i64 -1")
+        self.code.do(f"ret i64 {self.value(size)}")
+        return _function(f"i64 @{self.manifest.name}_arena_size(ptr %dims)", self.code)
+
+
+class _Run:
+    """``NAME_run``: the operations of the program in order."""
+
+    def __init__(
+        self,
+        program: host.ProgramOp,
+        kernels: Sequence[kernel.FuncOp],
+        manifest: Manifest,
+        bound_weights: bool,
+    ) -> None:
+        self.program, self.manifest, self.bound = program, manifest, bound_weights
+        self.kernels = {k.sym_name.data: k for k in kernels}
+        self.sizes = _Expressions(manifest)
+        self.code = self.sizes.code
+        constants = (op for op in program.body.block.ops if isinstance(op, host.ConstantOp))
+        offsets = sorted({c.offset.value.data for c in constants})
+        self.constant_index = {offset: k for k, offset in enumerate(offsets)}
+        self.reports = {n for n, k in self.kernels.items() if _reports(k)}
+
+    def text(self) -> str:
+        code, most = self.code, self._most_slots()
+        code.entry.append(f"  %args = alloca [{most} x i64], align 64")
+        code.entry.append("  %status = alloca i32, align 4")
+        code.entry.append("  store i32 0, ptr %status, align 4")
+        self._check_pointers()
+        self.sizes.read_dims(
+            {k: f"i32 {NULL_POINTER if k < 0 else BAD_DIM - k}" for k in range(-1, len(self.manifest.dims))}
+        )
+        self._reserve_arena()
+        code.lines.append(f"  %weights = load ptr, ptr {_slot(code, _WEIGHTS)}, align 8")
+        threads = code.op(f"load i64, ptr {_slot(code, _THREADS)}, align 8")
+        code.lines.append(f"  %threads = trunc i64 {threads} to i32")
+        for op in self.program.body.block.ops:
+            if isinstance(op, host.LaunchOp):
+                self._launch(op)
+            elif isinstance(op, host.CopyOp):
+                source, target = self._address(op.source), self._address(op.target)
+                code.op(f"call ptr @memcpy(ptr {target}, ptr {source}, i64 {self.sizes.value(op.size)})")
+        code.do("ret i32 0")
+        arguments = "ptr %model, ptr %inputs, ptr %outputs, ptr %dims"
+        return _function(f"i32 @{self.manifest.name}_run({arguments})", code)
+
+    def _most_slots(self) -> int:
+        return 1 + max((len(k.body.block.args) for k in self.kernels.values()), default=0)
+
+    def _check_pointers(self) -> None:
+        code = self.code
+        groups = {"%model": 0, "%inputs": len(self.manifest.inputs), "%outputs": len(self.manifest.outputs)}
+        for array in [a for a, count in groups.items() if count or a == "%model"]:
+            _leave_if(code, code.op(f"icmp eq ptr {array}, null"), f"i32 {NULL_POINTER}")
+        bad = "false"
+        for array, count in groups.items():
+            for k in range(count):
+                null = code.op(f"icmp eq ptr {self._port(array, k)}, null")
+                bad = null if bad == "false" else code.op(f"or i1 {bad}, {null}")
+        if bad != "false":
+            _leave_if(code, bad, f"i32 {NULL_POINTER}")
+
+    def _port(self, array: str, index: int) -> str:
+        return self.code.op(f"load ptr, ptr {self.code.at('ptr', array, str(index))}, align 8")
+
+    def _reserve_arena(self) -> None:
+        """Grow the arena to what these dims need; one of static size is there already."""
+        code, size = self.code, self.program.arena_size
+        place = _slot(code, _ARENA)
+        if isinstance(size, Expr):
+            _leave_if(code, self.sizes.too_large(size), f"i32 {NO_MEMORY}")
+            needed, capacity = self.sizes.value(size), _slot(code, _CAPACITY)
+            had = code.op(f"load i64, ptr {capacity}, align 8")
+            code.branch(code.op(f"icmp sgt i64 {needed}, {had}"), "grow", "ready")
+            code.start("grow")
+            code.do(f"call void @free(ptr {code.op(f'load ptr, ptr {place}, align 8')})")
+            code.do(f"store ptr null, ptr {place}, align 8")
+            code.do(f"store i64 0, ptr {capacity}, align 8")
+            failed = code.op(f"call i32 @posix_memalign(ptr {place}, i64 {ALIGNMENT}, i64 {needed})")
+            _leave_if(code, code.op(f"icmp ne i32 {failed}, 0"), f"i32 {NO_MEMORY}")
+            code.do(f"store i64 {needed}, ptr {capacity}, align 8")
+            code.jump("ready")
+            code.start("ready")
+        code.lines.append(f"  %arena = load ptr, ptr {place}, align 8")
+
+    def _launch(self, op: host.LaunchOp) -> None:
+        code, called = self.code, self.kernels[op.callee]
+        slots = [("ptr", self._address(o)) for o in op.operands]
+        slots += [("i64", self.sizes.known[Atom("name", (d.data,))]) for d in called.dims]
+        if op.callee in self.reports:
+            slots.append(("ptr", "%status"))
+        for k, (kind, value) in enumerate(slots):
+            code.do(f"store {kind} {value}, ptr {code.at('i64', '%args', str(k))}, align 8")
+        extent, grain = parse(called.grid.data), called.grain.value.data
+        grid = self.sizes.value(extent)
+        if isinstance(extent, int) and extent <= grain:
+            code.do(f"call void @{op.callee}(ptr %args, i64 0, i64 {grid})")
+        else:
+            arguments = f"ptr @{op.callee}, ptr %args, i64 {grid}, i64 {grain}, i32 %threads"
+            code.do(f"call void @tfc_parallel({arguments})")
+        if op.callee in self.reports:
+            status = code.op("load i32, ptr %status, align 4")
+            _leave_if(code, code.op(f"icmp ne i32 {status}, 0"), f"i32 {status}")
+
+    def _address(self, value: SSAValue) -> str:
+        """The address of a buffer's first byte."""
+        op = value.owner
+        assert isinstance(op, Operation), "a program has no arguments"
+        code = self.code
+        match op:
+            case host.InputOp():
+                return self._port("%inputs", op.position)
+            case host.OutputOp():
+                return self._port("%outputs", op.position)
+            case host.VariableOp():
+                return self._port("%model", _VARIABLES + op.position)
+            case host.ConstantOp() if self.bound:
+                return self._port("%weights", self.constant_index[op.offset.value.data])
+            case host.ConstantOp():
+                return code.at("i8", "%weights", str(op.offset.value.data))
+            case host.BufferOp():
+                assert op.offset is not None, "assign-buffers has run"
+                return code.at("i8", "%arena", self.sizes.value(parse(op.offset.data)))
+            case host.ViewOp():
+                offset = self.sizes.value(parse(op.offset.data))
+                return code.at("i8", self._address(op.source), offset)
+            case _:
+                raise AssertionError(f"'{op.name}' gives no buffer; the verifier excludes it")
+
+
+def _reports(function: kernel.FuncOp) -> bool:
+    return any(isinstance(op, kernel.CheckOp) for op in function.walk())
+
+
+def buffer_arguments(function: kernel.FuncOp) -> int:
+    """How many buffers a kernel takes; its dims follow."""
+    return sum(isinstance(t, MemRefType) for t in function.function_type.inputs)

@@ -1,0 +1,389 @@
+; A fork-join thread pool: one in each shared object, shared by all models' handles in it.
+;
+; Words after a dollar sign are filled in by pool.py. The parts:
+;
+;   state   generation:32 | limit:15 | open:1 | active:16, one atomic word. A job is offered by a
+;           store of a new generation with the open bit; a worker whose number is below the limit
+;           joins by counting itself active in the same word, which succeeds only while the job
+;           is open. So the fields of a job are stable for whoever joined, and the caller never
+;           waits for a worker that has not woken up: it does the work itself.
+;   next    the first iteration that nobody has taken; all take chunks of it.
+;   sleep   an idle worker watches `state` for ${spin_ns} ns, then waits on a condition. Each side
+;           first announces (sleepers, state), then looks (state, sleepers), all seq_cst, so
+;           that no wake-up is lost. The caller waits for the active ones in the same way.
+;   busy    a run that finds the pool at work executes serially.
+;   users   handles that hold threads. The last one to go joins the workers, so a shared object
+;           can be unloaded. A forked child has no workers: its runs are serial until it makes
+;           a handle of its own.
+
+@tfc_state = internal global i64 0, align 64
+@tfc_next = internal global i64 0, align 64
+@tfc_job = internal global [4 x i64] zeroinitializer, align 64
+@tfc_busy = internal global i32 0, align 64
+@tfc_sleepers = internal global i32 0, align 64
+@tfc_waiting = internal global i32 0, align 4
+@tfc_stop = internal global i32 0, align 4
+@tfc_admin = internal global i32 0, align 64
+@tfc_users = internal global i32 0, align 4
+@tfc_workers = internal global i32 0, align 4
+@tfc_owner = internal global i32 0, align 4
+@tfc_mutex = internal global [64 x i8] zeroinitializer, align 64
+@tfc_wake = internal global [64 x i8] zeroinitializer, align 64
+@tfc_done = internal global [64 x i8] zeroinitializer, align 64
+@tfc_handles = internal global [${max_threads} x i64] zeroinitializer, align 64
+
+declare i32 @pthread_create(ptr, ptr, ptr, ptr) nounwind
+declare i32 @pthread_join(i64, ptr) nounwind
+declare i32 @pthread_sigmask(i32, ptr, ptr) nounwind
+declare i32 @pthread_mutex_init(ptr, ptr) nounwind
+declare i32 @pthread_mutex_lock(ptr) nounwind
+declare i32 @pthread_mutex_unlock(ptr) nounwind
+declare i32 @pthread_cond_init(ptr, ptr) nounwind
+declare i32 @pthread_cond_wait(ptr, ptr) nounwind
+declare i32 @pthread_cond_signal(ptr) nounwind
+declare i32 @pthread_cond_broadcast(ptr) nounwind
+declare i32 @clock_gettime(i32, ptr) nounwind
+declare i32 @sched_yield() nounwind
+declare i32 @getpid() nounwind
+${declarations}
+
+define internal i64 @tfc_now() nounwind {
+  %time = alloca [2 x i64], align 8
+  %ok = call i32 @clock_gettime(i32 ${monotonic}, ptr %time)
+  %seconds = load i64, ptr %time, align 8
+  %at = getelementptr i64, ptr %time, i64 1
+  %nanos = load i64, ptr %at, align 8
+  %scaled = mul i64 %seconds, 1000000000
+  %now = add i64 %scaled, %nanos
+  ret i64 %now
+}
+
+; About a microsecond of doing nothing.
+define internal void @tfc_relax() nounwind {
+entry:
+  br label %again
+again:
+  %i = phi i32 [ 0, %entry ], [ %n, %again ]
+  ${pause}
+  %n = add i32 %i, 1
+  %more = icmp ult i32 %n, 16
+  br i1 %more, label %again, label %exit
+exit:
+  ret void
+}
+
+; Whether worker %index may join what %state offers, having last joined generation %last.
+define internal i1 @tfc_joinable(i64 %state, i64 %last, i64 %index) nounwind {
+  %generation = lshr i64 %state, 32
+  %new = icmp ne i64 %generation, %last
+  %flag = and i64 %state, 65536
+  %open = icmp ne i64 %flag, 0
+  %shifted = lshr i64 %state, 17
+  %limit = and i64 %shifted, 32767
+  %wanted = icmp ult i64 %index, %limit
+  %a = and i1 %new, %open
+  %b = and i1 %a, %wanted
+  ret i1 %b
+}
+
+; Take chunks of the job until none is left.
+define internal void @tfc_work() nounwind {
+entry:
+  %p_args = getelementptr i64, ptr @tfc_job, i64 1
+  %p_n = getelementptr i64, ptr @tfc_job, i64 2
+  %p_chunk = getelementptr i64, ptr @tfc_job, i64 3
+  %fn = load ptr, ptr @tfc_job, align 8
+  %args = load ptr, ptr %p_args, align 8
+  %n = load i64, ptr %p_n, align 8
+  %chunk = load i64, ptr %p_chunk, align 8
+  br label %take
+take:
+  %lo = atomicrmw add ptr @tfc_next, i64 %chunk monotonic
+  %some = icmp slt i64 %lo, %n
+  br i1 %some, label %run, label %exit
+run:
+  %end = add i64 %lo, %chunk
+  %over = icmp sgt i64 %end, %n
+  %hi = select i1 %over, i64 %n, i64 %end
+  call void %fn(ptr %args, i64 %lo, i64 %hi)
+  br label %take
+exit:
+  ret void
+}
+
+define internal ptr @tfc_worker(ptr %number) nounwind {
+entry:
+  %index = ptrtoint ptr %number to i64
+  br label %idle
+idle:
+  %last = phi i64 [ 0, %entry ], [ %last, %retry ], [ %mine, %run ], [ %mine, %tell ]
+  %start = call i64 @tfc_now()
+  %deadline = add i64 %start, ${spin_ns}
+  br label %watch
+watch:
+  %s1 = load atomic i64, ptr @tfc_state seq_cst, align 8
+  %j1 = call i1 @tfc_joinable(i64 %s1, i64 %last, i64 %index)
+  br i1 %j1, label %join, label %spin
+spin:
+  call void @tfc_relax()
+  %now = call i64 @tfc_now()
+  %late = icmp sgt i64 %now, %deadline
+  br i1 %late, label %sleep, label %watch
+sleep:
+  %l1 = call i32 @pthread_mutex_lock(ptr @tfc_mutex)
+  %more = atomicrmw add ptr @tfc_sleepers, i32 1 seq_cst
+  br label %check
+check:
+  %s2 = load atomic i64, ptr @tfc_state seq_cst, align 8
+  %j2 = call i1 @tfc_joinable(i64 %s2, i64 %last, i64 %index)
+  %stopping = load atomic i32, ptr @tfc_stop seq_cst, align 4
+  %stop = icmp ne i32 %stopping, 0
+  %up = or i1 %j2, %stop
+  br i1 %up, label %awake, label %wait
+wait:
+  %w = call i32 @pthread_cond_wait(ptr @tfc_wake, ptr @tfc_mutex)
+  br label %check
+awake:
+  %less = atomicrmw sub ptr @tfc_sleepers, i32 1 seq_cst
+  %l2 = call i32 @pthread_mutex_unlock(ptr @tfc_mutex)
+  br i1 %stop, label %exit, label %join
+join:
+  %s = phi i64 [ %s1, %watch ], [ %s2, %awake ], [ %s3, %retry ]
+  %counted = add i64 %s, 1
+  %pair = cmpxchg ptr @tfc_state, i64 %s, i64 %counted seq_cst seq_cst
+  %in = extractvalue { i64, i1 } %pair, 1
+  br i1 %in, label %run, label %retry
+retry:
+  %s3 = load atomic i64, ptr @tfc_state seq_cst, align 8
+  %j3 = call i1 @tfc_joinable(i64 %s3, i64 %last, i64 %index)
+  br i1 %j3, label %join, label %idle
+run:
+  %mine = lshr i64 %s, 32
+  call void @tfc_work()
+  %left = atomicrmw sub ptr @tfc_state, i64 1 seq_cst
+  %waiting = load atomic i32, ptr @tfc_waiting seq_cst, align 4
+  %someone = icmp ne i32 %waiting, 0
+  br i1 %someone, label %tell, label %idle
+tell:
+  %l3 = call i32 @pthread_mutex_lock(ptr @tfc_mutex)
+  %t = call i32 @pthread_cond_signal(ptr @tfc_done)
+  %l4 = call i32 @pthread_mutex_unlock(ptr @tfc_mutex)
+  br label %idle
+exit:
+  ret ptr null
+}
+
+; Run fn(args, lo, hi) over all of 0 <= i < n on up to %threads threads, at least %grain at a time.
+define ${linkage} void @tfc_parallel(ptr %fn, ptr %args, i64 %n, i64 %grain, i32 %threads) nounwind {
+entry:
+  %several = icmp sgt i32 %threads, 1
+  %large = icmp sgt i64 %n, %grain
+  %worth = and i1 %several, %large
+  br i1 %worth, label %ask, label %serial
+ask:
+  %pair = cmpxchg ptr @tfc_busy, i32 0, i32 1 seq_cst seq_cst
+  %free = extractvalue { i32, i1 } %pair, 1
+  br i1 %free, label %offer, label %serial
+serial:
+  call void %fn(ptr %args, i64 0, i64 %n)
+  ret void
+offer:
+  ; As many as have a grain each; chunks a quarter of a fair share, to even out their speeds.
+  %n_up = add i64 %n, %grain
+  %n_round = sub i64 %n_up, 1
+  %grains = sdiv i64 %n_round, %grain
+  %threads64 = sext i32 %threads to i64
+  %few = icmp slt i64 %grains, %threads64
+  %team = select i1 %few, i64 %grains, i64 %threads64
+  %parts = mul i64 %team, 4
+  %parts_up = add i64 %parts, %n
+  %parts_round = sub i64 %parts_up, 1
+  %share = sdiv i64 %parts_round, %parts
+  %small = icmp slt i64 %share, %grain
+  %chunk = select i1 %small, i64 %grain, i64 %share
+  %p_args = getelementptr i64, ptr @tfc_job, i64 1
+  %p_n = getelementptr i64, ptr @tfc_job, i64 2
+  %p_chunk = getelementptr i64, ptr @tfc_job, i64 3
+  store ptr %fn, ptr @tfc_job, align 8
+  store ptr %args, ptr %p_args, align 8
+  store i64 %n, ptr %p_n, align 8
+  store i64 %chunk, ptr %p_chunk, align 8
+  store atomic i64 0, ptr @tfc_next monotonic, align 8
+  %old = load atomic i64, ptr @tfc_state monotonic, align 8
+  %generation = lshr i64 %old, 32
+  %following = add i64 %generation, 1
+  %high = shl i64 %following, 32
+  %helpers = sub i64 %team, 1
+  %limit = shl i64 %helpers, 17
+  %low = or i64 %limit, 65536
+  %offered = or i64 %high, %low
+  store atomic i64 %offered, ptr @tfc_state seq_cst, align 8
+  %asleep = load atomic i32, ptr @tfc_sleepers seq_cst, align 4
+  %any = icmp sgt i32 %asleep, 0
+  br i1 %any, label %whose, label %work
+whose:
+  %owner = load i32, ptr @tfc_owner, align 4
+  %self = call i32 @getpid()
+  %ours = icmp eq i32 %owner, %self
+  br i1 %ours, label %wake, label %work
+wake:
+  %l1 = call i32 @pthread_mutex_lock(ptr @tfc_mutex)
+  %b = call i32 @pthread_cond_broadcast(ptr @tfc_wake)
+  %l2 = call i32 @pthread_mutex_unlock(ptr @tfc_mutex)
+  br label %work
+work:
+  call void @tfc_work()
+  %closing = atomicrmw and ptr @tfc_state, i64 -65537 seq_cst
+  %active0 = and i64 %closing, 65535
+  %alone = icmp eq i64 %active0, 0
+  br i1 %alone, label %leave, label %linger
+linger:
+  %start = call i64 @tfc_now()
+  %deadline = add i64 %start, ${spin_ns}
+  br label %watch
+watch:
+  %s1 = load atomic i64, ptr @tfc_state seq_cst, align 8
+  %active1 = and i64 %s1, 65535
+  %done1 = icmp eq i64 %active1, 0
+  br i1 %done1, label %leave, label %spin
+spin:
+  call void @tfc_relax()
+  %now = call i64 @tfc_now()
+  %late = icmp sgt i64 %now, %deadline
+  br i1 %late, label %sleep, label %watch
+sleep:
+  %l3 = call i32 @pthread_mutex_lock(ptr @tfc_mutex)
+  store atomic i32 1, ptr @tfc_waiting seq_cst, align 4
+  br label %check
+check:
+  %s2 = load atomic i64, ptr @tfc_state seq_cst, align 8
+  %active2 = and i64 %s2, 65535
+  %done2 = icmp eq i64 %active2, 0
+  br i1 %done2, label %awake, label %wait
+wait:
+  %w = call i32 @pthread_cond_wait(ptr @tfc_done, ptr @tfc_mutex)
+  br label %check
+awake:
+  store atomic i32 0, ptr @tfc_waiting seq_cst, align 4
+  %l4 = call i32 @pthread_mutex_unlock(ptr @tfc_mutex)
+  br label %leave
+leave:
+  store atomic i32 0, ptr @tfc_busy seq_cst, align 4
+  ret void
+}
+
+; A short lock that needs no initialisation.
+define internal void @tfc_admin_lock() nounwind {
+entry:
+  br label %try
+try:
+  %was = atomicrmw xchg ptr @tfc_admin, i32 1 seq_cst
+  %got = icmp eq i32 %was, 0
+  br i1 %got, label %exit, label %yield
+yield:
+  %y = call i32 @sched_yield()
+  br label %try
+exit:
+  ret void
+}
+
+; Hold enough workers for %threads threads; 0, or 1 where the system gives none.
+define ${linkage} i32 @tfc_pool_acquire(i32 %threads) nounwind {
+entry:
+  %all = alloca [16 x i64], align 8
+  %mask = alloca [16 x i64], align 8
+  br label %fill
+fill:
+  %k = phi i64 [ 0, %entry ], [ %k1, %fill ]
+  %slot = getelementptr i64, ptr %all, i64 %k
+  store i64 -1, ptr %slot, align 8
+  %k1 = add i64 %k, 1
+  %filled = icmp eq i64 %k1, 16
+  br i1 %filled, label %lock, label %fill
+lock:
+  call void @tfc_admin_lock()
+  %owner = load i32, ptr @tfc_owner, align 4
+  %self = call i32 @getpid()
+  %ours = icmp eq i32 %owner, %self
+  br i1 %ours, label %enter, label %renew
+renew:
+  %m = call i32 @pthread_mutex_init(ptr @tfc_mutex, ptr null)
+  %c1 = call i32 @pthread_cond_init(ptr @tfc_wake, ptr null)
+  %c2 = call i32 @pthread_cond_init(ptr @tfc_done, ptr null)
+  store atomic i64 0, ptr @tfc_state seq_cst, align 8
+  store atomic i32 0, ptr @tfc_busy seq_cst, align 4
+  store atomic i32 0, ptr @tfc_sleepers seq_cst, align 4
+  store atomic i32 0, ptr @tfc_waiting seq_cst, align 4
+  store i32 0, ptr @tfc_users, align 4
+  store i32 0, ptr @tfc_workers, align 4
+  store i32 %self, ptr @tfc_owner, align 4
+  br label %enter
+enter:
+  %sm = call i32 @pthread_sigmask(i32 ${sig_setmask}, ptr %all, ptr %mask)
+  br label %grow
+grow:
+  %have = load i32, ptr @tfc_workers, align 4
+  %with = add i32 %have, 1
+  %enough = icmp sge i32 %with, %threads
+  br i1 %enough, label %good, label %create
+create:
+  %index = zext i32 %have to i64
+  %place = getelementptr i64, ptr @tfc_handles, i64 %index
+  %number = inttoptr i64 %index to ptr
+  %failed = call i32 @pthread_create(ptr %place, ptr null, ptr @tfc_worker, ptr %number)
+  %bad = icmp ne i32 %failed, 0
+  br i1 %bad, label %out, label %created
+created:
+  store i32 %with, ptr @tfc_workers, align 4
+  br label %grow
+good:
+  %users = load i32, ptr @tfc_users, align 4
+  %users1 = add i32 %users, 1
+  store i32 %users1, ptr @tfc_users, align 4
+  br label %out
+out:
+  %result = phi i32 [ 0, %good ], [ 1, %create ]
+  %sm2 = call i32 @pthread_sigmask(i32 ${sig_setmask}, ptr %mask, ptr null)
+  store atomic i32 0, ptr @tfc_admin seq_cst, align 4
+  ret i32 %result
+}
+
+; The inverse: the last one to release ends the workers.
+define ${linkage} void @tfc_pool_release() nounwind {
+entry:
+  call void @tfc_admin_lock()
+  %owner = load i32, ptr @tfc_owner, align 4
+  %self = call i32 @getpid()
+  %ours = icmp eq i32 %owner, %self
+  br i1 %ours, label %leave, label %out
+leave:
+  %users = load i32, ptr @tfc_users, align 4
+  %users1 = sub i32 %users, 1
+  store i32 %users1, ptr @tfc_users, align 4
+  %last = icmp eq i32 %users1, 0
+  br i1 %last, label %stop, label %out
+stop:
+  store atomic i32 1, ptr @tfc_stop seq_cst, align 4
+  %l1 = call i32 @pthread_mutex_lock(ptr @tfc_mutex)
+  %b = call i32 @pthread_cond_broadcast(ptr @tfc_wake)
+  %l2 = call i32 @pthread_mutex_unlock(ptr @tfc_mutex)
+  br label %join
+join:
+  %have = load i32, ptr @tfc_workers, align 4
+  %none = icmp eq i32 %have, 0
+  br i1 %none, label %stopped, label %one
+one:
+  %less = sub i32 %have, 1
+  %index = zext i32 %less to i64
+  %place = getelementptr i64, ptr @tfc_handles, i64 %index
+  %thread = load i64, ptr %place, align 8
+  %j = call i32 @pthread_join(i64 %thread, ptr null)
+  store i32 %less, ptr @tfc_workers, align 4
+  br label %join
+stopped:
+  store atomic i32 0, ptr @tfc_stop seq_cst, align 4
+  br label %out
+out:
+  store atomic i32 0, ptr @tfc_admin seq_cst, align 4
+  ret void
+}

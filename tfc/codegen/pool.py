@@ -1,0 +1,47 @@
+"""The thread pool's LLVM IR for a target; `pool.ll` says how it works.
+
+    tfc_parallel(fn, args, n, grain, threads)   fn(args, lo, hi) over all of [0, n)
+    tfc_pool_acquire(threads) -> 0              hold workers for that many threads
+    tfc_pool_release()                          let them go
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from string import Template
+
+MAX_THREADS = 1024
+"""The largest team; the pool's table of threads has this size."""
+
+SPIN_NS = 20_000
+"""How long an idle worker watches for the next job: about the time between two kernels."""
+
+DECLARATIONS = """
+declare void @tfc_parallel(ptr, ptr, i64, i64, i32) nounwind
+declare i32 @tfc_pool_acquire(i32) nounwind
+declare void @tfc_pool_release() nounwind
+"""
+"""For code that uses a pool of another object."""
+
+_PAUSES = {
+    "x86_64": ("call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()"),
+    "aarch64": ("call void @llvm.aarch64.hint(i32 1)", "declare void @llvm.aarch64.hint(i32)"),
+}
+
+
+@cache
+def pool_llvm(triple: str, *, exported: bool = False) -> str:
+    """Definitions of the pool's functions: private to their object, or ``exported`` from it."""
+    pause, declarations = _PAUSES.get(triple.split("-")[0], ("", ""))
+    apple = "darwin" in triple or "macos" in triple
+    text = files("tfc.codegen").joinpath("pool.ll").read_text("utf-8")
+    return Template(text).substitute(
+        pause=pause,
+        declarations=declarations,
+        linkage="" if exported else "internal",
+        monotonic=6 if apple else 1,
+        sig_setmask=3 if apple else 2,
+        max_threads=MAX_THREADS,
+        spin_ns=SPIN_NS,
+    )

@@ -1,0 +1,290 @@
+"""A compiled model as a Python object: numpy arrays in, numpy arrays out.
+
+    program = Program(library.address, "mlp", threads=2)
+    (y,) = program.run([x])
+
+It drives the C interface through ctypes, whatever holds the code: a shared library or the JIT.
+Signatures, extents of named dims and argument blocks are prepared once, so that a call costs
+a microsecond or two beside the kernels. Only ctypes and numpy are needed.
+
+One program runs one call at a time (its scratch memory is shared by all); calls from several
+threads wait for each other. Make two programs to run at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfc import dims
+from tfc.codegen.artifact.manifest import Manifest, Port
+from tfc.dims import Dim
+from tfc.errors import ArtifactError, FeedError, RunError
+
+Array: TypeAlias = NDArray[Any]
+Extents: TypeAlias = tuple[int, ...]
+Address = Callable[[str], int]
+"""The address of a symbol; 0 where there is none."""
+
+_MOST_SHAPES = 256
+"""How many sets of named dims have their shapes kept."""
+
+_int, _pointer = ctypes.c_int, ctypes.c_void_p
+_BYTE: Any = ctypes.c_char
+
+
+class Program:
+    """One instance of a compiled model: its variables, its scratch memory, its threads.
+
+    Args:
+        address: where the symbols of the model are.
+        name: the model's name, the prefix of its symbols.
+        threads: how many threads a run may use; 0 for as many as it was compiled for.
+        constants: the constants of a model compiled with ``bound_weights``, in the order of their
+            offsets; they are used where they are.
+        keep: what has to live as long as the program (the library).
+        where: for errors, the place in the user's graph of inputs by name.
+
+    Raises:
+        ArtifactError: this machine cannot run the model, or the manifest cannot be read.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        name: str,
+        *,
+        threads: int = 0,
+        constants: Sequence[Array] | None = None,
+        keep: object = None,
+        where: Mapping[str, str] | None = None,
+    ) -> None:
+        self._address, self._name, self._keep = address, name, keep
+        self._where = where or {}
+        self.manifest = Manifest.from_json(ctypes.string_at(self._symbol("manifest")))
+        self._error = self._function("error", ctypes.c_char_p, _int)
+        self._run = self._function("run", _int, _pointer, _pointer, _pointer, _pointer)
+        self._handle = self._create(threads)
+        self._lock = threading.Lock()
+        self._bound: dict[int, Array] = {}
+        self.threads = threads or self.manifest.threads
+        if constants is not None:
+            self._bind_constants(constants)
+        self._prepare()
+
+    # The interface.
+
+    def run(self, arrays: Sequence[Any], out: Sequence[Array] | None = None) -> list[Array]:
+        """Run the model.
+
+        Args:
+            arrays: the inputs in order: numpy arrays of the right dtype, or what makes such.
+            out: where to put the outputs; fresh arrays where it is left out.
+
+        Returns:
+            The outputs in order.
+
+        Raises:
+            FeedError: an input (or an array of ``out``) has another dtype or shape.
+            RunError: the model itself reports an error.
+        """
+        count = len(arrays)
+        if count != len(self.manifest.inputs):
+            raise FeedError(f"expected {len(self.manifest.inputs)} inputs, got {count}")
+        fed = [
+            a if type(a) is np.ndarray and a.dtype is d and a.flags.c_contiguous else self._adapt(k, a)
+            for k, (a, d) in enumerate(zip(arrays, self._dtypes, strict=True))
+        ]
+        inputs, outputs = self._shapes if self._shapes is not None else self._resolve(fed)
+        for k, shape in enumerate(inputs):
+            if fed[k].shape != shape:
+                raise self._misfit(k, fed[k], shape)
+        if out is None:
+            results = [np.empty(s, d) for s, d in zip(outputs, self._out_dtypes, strict=True)]
+        else:
+            results = self._given(out, outputs)
+        with self._lock:
+            for k, a in enumerate(fed):
+                self._inputs[k] = pointer_to(a)
+            for k, a in enumerate(results):
+                self._outputs[k] = pointer_to(a)
+            if self._dims is not None:
+                self._dims[:] = self._extents(fed)
+            code = self._run(self._handle, self._inputs, self._outputs, self._dims)
+        if code:
+            raise self._failure(code)
+        return results
+
+    def variable(self, index: int) -> Array:
+        """The storage of a variable as an array: reading and writing it is the model's state."""
+        if index in self._bound:
+            return self._bound[index]
+        port = self.manifest.variables[index]
+        shape, dtype = _static(port), dtype_of(port.dtype)
+        storage = self._function("variable", _pointer, _pointer, _int)(self._handle, index)
+        size = int(np.prod(shape)) * dtype.itemsize
+        block: Any = (ctypes.c_ubyte * size).from_address(storage)
+        block.owner = self  # the array holds the block, which holds the storage's owner
+        return np.frombuffer(block, np.uint8, size).view(dtype).reshape(shape)
+
+    def bind_variable(self, index: int, storage: Array) -> None:
+        """Keep a variable in ``storage`` from now on: models share state by sharing arrays."""
+        port = self.manifest.variables[index]
+        wanted, got = (_static(port), dtype_of(port.dtype)), (storage.shape, storage.dtype)
+        if wanted != got or not (storage.flags.c_contiguous and storage.flags.writeable):
+            kind = "" if wanted != got else ", read-only or strided"
+            raise FeedError(f"variable {port.name!r}: expected {_typed(*wanted)}, got {_typed(*got)}{kind}")
+        with self._lock:
+            bind = self._function("bind_variable", _int, _pointer, _int, _pointer)
+            bind(self._handle, index, pointer_to(storage))
+            self._bound[index] = storage
+
+    def arena_size(self, extents: Mapping[str, int] | None = None) -> int:
+        """Bytes of scratch memory that a run with these named dims needs."""
+        return dims.evaluate(self.manifest.arena_size, extents or {})
+
+    # Construction.
+
+    def _symbol(self, suffix: str) -> int:
+        found = self._address(f"{self._name}_{suffix}")
+        if not found:
+            raise ArtifactError(f"there is no symbol {self._name}_{suffix}", help="is it a model of tfc?")
+        return found
+
+    def _function(self, suffix: str, result: Any, *arguments: Any) -> Any:
+        return ctypes.CFUNCTYPE(result, *arguments)(self._symbol(suffix))
+
+    def _create(self, threads: int) -> ctypes.c_void_p:
+        handle = ctypes.c_void_p()
+        code = self._function("create", _int, _pointer, _int)(ctypes.addressof(handle), threads)
+        if code:
+            raise ArtifactError(self._text(code))
+        destroy = self._function("destroy", None, _pointer)
+        self._finalizer = weakref.finalize(self, _destroy, destroy, handle.value, self._keep)
+        return handle
+
+    def _bind_constants(self, constants: Sequence[Array]) -> None:
+        self._constants = [np.ascontiguousarray(c) for c in constants]
+        self._table = (_pointer * max(1, len(constants)))(*map(pointer_to, self._constants))
+        bind = self._function("bind_weights", _int, _pointer, _pointer)
+        bind(self._handle, ctypes.addressof(self._table))
+
+    def _prepare(self) -> None:
+        m = self.manifest
+        self._dtypes = [dtype_of(p.dtype) for p in m.inputs]
+        self._out_dtypes = [dtype_of(p.dtype) for p in m.outputs]
+        self._inputs = (_pointer * max(1, len(m.inputs)))()
+        self._outputs = (_pointer * max(1, len(m.outputs)))()
+        self._dims = (ctypes.c_int64 * len(m.dims))() if m.dims else None
+        self._axes = [(d.input, d.axis) for d in m.dims]
+        self._known: dict[Extents, tuple[list[Extents], list[Extents]]] = {}
+        self._shapes = None if m.dims else self._shapes_for({})
+
+    # Shapes.
+
+    def _extents(self, fed: Sequence[Array]) -> Extents:
+        return tuple(fed[k].shape[axis] for k, axis in self._axes)
+
+    def _resolve(self, fed: Sequence[Array]) -> tuple[list[Extents], list[Extents]]:
+        """The shapes of inputs and outputs for the named dims that ``fed`` shows."""
+        try:
+            extents = self._extents(fed)
+        except IndexError:
+            extents = ()
+        if (known := self._known.get(extents)) is not None:
+            return known
+        for k, (a, port) in enumerate(zip(fed, self.manifest.inputs, strict=True)):
+            if a.ndim != len(port.shape):
+                raise self._misfit(k, a, port.shape)
+        for dim, extent in zip(self.manifest.dims, extents, strict=True):
+            if extent < 1:
+                port = self.manifest.inputs[dim.input]
+                raise self._misfit(dim.input, fed[dim.input], port.shape, f"{dim.name} is at least 1")
+        if len(self._known) >= _MOST_SHAPES:
+            self._known.clear()
+        names = (d.name for d in self.manifest.dims)
+        self._known[extents] = shapes = self._shapes_for(dict(zip(names, extents, strict=True)))
+        return shapes
+
+    def _shapes_for(self, env: Mapping[str, int]) -> tuple[list[Extents], list[Extents]]:
+        sides = (self.manifest.inputs, self.manifest.outputs)
+        inputs, outputs = ([tuple(dims.evaluate(d, env) for d in p.shape) for p in s] for s in sides)
+        return inputs, outputs
+
+    # The slow paths.
+
+    def _adapt(self, index: int, value: Any) -> Array:
+        """An input that is no contiguous array of the very dtype; other dtypes are refused."""
+        port, dtype = self.manifest.inputs[index], self._dtypes[index]
+        if not isinstance(value, np.ndarray | np.generic):
+            try:
+                return np.ascontiguousarray(np.asarray(value, dtype)).reshape(np.shape(value))
+            except (TypeError, ValueError, OverflowError) as error:
+                message = f"input {port.name!r}: expected {_typed(port.shape, dtype)}: {error}"
+                raise FeedError(message, where=self._where.get(port.name, "")) from error
+        if value.dtype != dtype:
+            raise self._misfit(index, np.asarray(value), port.shape)
+        return np.asarray(value, dtype, order="C")
+
+    def _given(self, out: Sequence[Array], shapes: Sequence[Extents]) -> list[Array]:
+        if len(out) != len(shapes):
+            raise FeedError(f"expected {len(shapes)} arrays for outputs, got {len(out)}")
+        for a, shape, port, dtype in zip(out, shapes, self.manifest.outputs, self._out_dtypes, strict=True):
+            if a.shape != shape or a.dtype != dtype or not (a.flags.c_contiguous and a.flags.writeable):
+                wanted, got = _typed(shape, dtype), _typed(a.shape, a.dtype)
+                kind = "" if wanted != got else ", read-only or strided"
+                raise FeedError(f"output {port.name!r}: expected {wanted}, got {got}{kind}")
+        return list(out)
+
+    def _misfit(self, index: int, got: Array, shape: Sequence[Dim], help: str = "") -> FeedError:
+        port = self.manifest.inputs[index]
+        wanted = _typed(shape, self._dtypes[index])
+        message = f"input {port.name!r}: expected {wanted}, got {_typed(got.shape, got.dtype)}"
+        return FeedError(message, where=self._where.get(port.name, ""), help=help)
+
+    def _text(self, code: int) -> str:
+        return cast(bytes, self._error(code)).decode("utf-8", "replace")
+
+    def _failure(self, code: int) -> RunError:
+        for error in self.manifest.errors:
+            if error.code == code:
+                return RunError(error.text, where=error.where)
+        return RunError(self._text(code))
+
+
+def pointer_to(array: Array) -> int:
+    """The address of an array's first element."""
+    try:
+        return ctypes.addressof(_BYTE.from_buffer(array))  # a quarter of the time of `.ctypes.data`
+    except (TypeError, ValueError, BufferError):  # read-only, empty, or without a buffer format
+        return array.__array_interface__["data"][0]
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """The dtype of a port; bfloat16 comes from ml_dtypes where that is installed."""
+    if name == "bfloat16":
+        try:
+            import ml_dtypes
+        except ImportError:  # its bits, then
+            return np.dtype(np.uint16)
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def _static(port: Port) -> Extents:
+    return tuple(dims.evaluate(d, {}) for d in port.shape)
+
+
+def _typed(shape: Sequence[Dim], dtype: object) -> str:
+    return f"{dtype}[{', '.join(str(d) for d in shape)}]"
+
+
+def _destroy(destroy: Callable[[int | None], None], handle: int | None, keep: object) -> None:
+    del keep  # the library lives until here
+    destroy(handle)
