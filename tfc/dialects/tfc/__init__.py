@@ -1,0 +1,33 @@
+"""The `tfc` dialect: tensors by value, one file for each family of operations."""
+
+from __future__ import annotations
+
+from xdsl.ir import Attribute, Dialect
+
+from tfc.dialects.tfc import (  # noqa: F401 # each file enters its operations in OPERATIONS
+    activation,
+    arithmetic,
+    constant,
+    contraction,
+    dynamic,
+    elementwise,
+    fusion,
+    gather,
+    reduce,
+    select,
+    shape,
+    state,
+)
+from tfc.dialects.tfc.base import OPERATIONS
+from tfc.dialects.tfc.fusion import FusionOp, YieldOp
+from tfc.dialects.tfc.reduce import ExtremeKindAttr, ReduceKindAttr
+from tfc.dialects.tfc.select import PredicateAttr
+from tfc.dialects.tfc.state import AssignKindAttr
+from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceType, ShapeAttr
+
+ATTRIBUTES: list[type[Attribute]] = [
+    AssignKindAttr, ControlType, DimsAttr, ExtremeKindAttr, LiteralAttr, PredicateAttr, ReduceKindAttr,
+    ResourceType, ShapeAttr,
+]  # fmt: skip
+
+Tfc = Dialect("tfc", [*OPERATIONS.values(), FusionOp, YieldOp], ATTRIBUTES)

@@ -1,125 +1,52 @@
 """Operations that compute each element from the same element of their operands.
 
-All operands have one shape; frontends insert `tfc.broadcast`. An operation gives its numpy
-function and its scalar form, which serves scalars and vectors alike.
+Division, powers and shifts are in `arithmetic.py`; comparisons, selection and conversions
+between element types in `select.py`; all of them can be imported from here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from enum import auto
+import math as pymath
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import IntegerType, VectorType, f32, i1
-from xdsl.dialects.utils.enum_attribute import EnumAttribute
-from xdsl.ir import Attribute, Operation, SpacedOpaqueSyntaxAttribute, SSAValue
-from xdsl.irdl import irdl_attr_definition, operand_def, prop_def, result_def
-from xdsl.utils.str_enum import StrEnum
+from xdsl.ir import Attribute, SSAValue
 
-from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, float_range, tfc_op
-from tfc.dialects.tfc.types import (
-    Array,
-    Tensor,
-    compatible,
-    dtype_of,
-    element,
-    is_bool,
-    is_float,
-    is_unsigned,
-    shape_of,
-    tensor_type,
+from tfc.dialects.tfc.arithmetic import (
+    DivOp,
+    FloordivOp,
+    FloormodOp,
+    PowOp,
+    RemOp,
+    ShiftLeftOp,
+    ShiftRightOp,
 )
-from tfc.dims import Dim
+from tfc.dialects.tfc.base import Emit, Sample, tfc_op
+from tfc.dialects.tfc.pointwise import SPECIALS, BinaryOp, ElementwiseOp, UnaryOp, widened
+from tfc.dialects.tfc.scalar import Scalars, constant_like, element_type, zero_like
+from tfc.dialects.tfc.select import (
+    BitcastOp,
+    CastOp,
+    CompareOp,
+    IsFiniteOp,
+    IsInfOp,
+    IsNanOp,
+    SelectOp,
+)
+from tfc.dialects.tfc.types import Array, element, is_float, is_unsigned
 from tfc.errors import require
 
-SPECIALS = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, np.inf, -np.inf, np.nan, 1e-40, 3e38], np.float32)
-"""What every floating-point operation is tried on."""
-
-
-class ElementwiseOp(TensorOp):
-    """Element ``i`` of the result from element ``i`` of each operand."""
-
-    def infer(self) -> Sequence[Attribute]:
-        first = self.operands[0]
-        for other in self.operands[1:]:
-            x, y = shape_of(first), shape_of(other)
-            same = len(x) == len(y) and all(compatible(a, b) for a, b in zip(x, y, strict=True))
-            require(same, self, "C1", f"operands of one shape, {first.type}", other.type)
-        known = [min(d, key=lambda n: not isinstance(n, int)) for d in zip(*map(shape_of, self.operands), strict=True)]
-        return [tensor_type(known, e) for e in self.infer_elements()]
-
-    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
-        return self.scalar(at.emit, *(at.read(k, index) for k in range(len(self.operands))))
-
-    def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
-        """The same on scalars or vectors of kernel types; f16 and bf16 arrive as f32."""
-        raise NotImplementedError
-
-
-class UnaryOp(ElementwiseOp):
-    """``result = f(x)`` with the type of ``x``."""
-
-    x = operand_def(Tensor)
-    result = result_def(Tensor)
-    assembly_format = "$x attr-dict `:` type($x) `->` type($result)"
-
-    UFUNC: ClassVar[Any] = None
-    SCALAR: ClassVar[Any] = None
-
-    def __init__(self, x: SSAValue | Operation) -> None:
-        self.construct([SSAValue.get(x)])
-
-    def reference(self, *args: Array) -> Array:
-        with np.errstate(all="ignore"):
-            return np.asarray(self.UFUNC(args[0])).astype(args[0].dtype, copy=False)
-
-    def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
-        return emit(self.SCALAR(args[0]))
-
-    @classmethod
-    def samples(cls) -> Sequence[Sample]:
-        return [Sample(cls, float_range(3, 5)), Sample(cls, SPECIALS), Sample(cls, float_range(0, 3))]
-
-
-class BinaryOp(ElementwiseOp):
-    """``result = f(x, y)``; operands and result have one type."""
-
-    x = operand_def(Tensor)
-    y = operand_def(Tensor)
-    result = result_def(Tensor)
-    assembly_format = "$x `,` $y attr-dict `:` type($x) `,` type($y) `->` type($result)"
-
-    UFUNC: ClassVar[Any] = None
-    FLOAT: ClassVar[Any] = None
-    SIGNED: ClassVar[Any] = None
-    UNSIGNED: ClassVar[Any] = None
-    COMMUTATIVE: ClassVar[bool] = False
-
-    def __init__(self, x: SSAValue | Operation, y: SSAValue | Operation) -> None:
-        self.construct([SSAValue.get(x), SSAValue.get(y)])
-
-    def infer(self) -> Sequence[Attribute]:
-        x, y = element(self.x), element(self.y)
-        require(x == y, self, "C2", f"one element type, {x}", y)
-        return super().infer()
-
-    def reference(self, *args: Array) -> Array:
-        with np.errstate(all="ignore"):
-            return np.asarray(self.UFUNC(*args)).astype(args[0].dtype, copy=False)
-
-    def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
-        kind = element(self.x)
-        op = self.FLOAT if is_float(kind) else self.UNSIGNED if is_unsigned(kind) else self.SIGNED
-        return emit(op(*args))
-
-    @classmethod
-    def samples(cls) -> Sequence[Sample]:
-        x, y = (a.ravel() for a in np.meshgrid(SPECIALS, SPECIALS))
-        i = np.arange(-7, 8, dtype=np.int32)
-        out = [Sample(cls, float_range(3, 5), float_range(3, 5)[::-1].copy()), Sample(cls, x, y)]
-        return out + ([Sample(cls, i, i[::-1] * 3 + 1)] if cls.SIGNED else [])
+__all__ = [
+    "SPECIALS", "AbsOp", "AcosOp", "AcoshOp", "AddOp", "AndOp", "AsinOp", "AsinhOp", "Atan2Op",
+    "AtanOp", "AtanhOp", "BinaryOp", "BitcastOp", "CastOp", "CeilOp", "CompareOp", "CosOp", "CoshOp",
+    "DivOp", "ElementwiseOp", "ErfOp", "ErfcOp", "ExpOp", "Expm1Op", "FloorOp", "FloordivOp",
+    "FloormodOp", "IsFiniteOp", "IsInfOp", "IsNanOp", "Log1pOp", "LogOp", "MaxOp", "MinOp", "MulOp",
+    "NegOp", "NotOp", "OrOp", "PowOp", "RemOp", "RoundOp", "RsqrtOp", "SelectOp", "ShiftLeftOp",
+    "ShiftRightOp", "SignOp", "SinOp", "SinhOp", "SqrtOp", "SubOp", "TanOp", "TanhOp", "UnaryOp",
+    "XorOp", "constant_like", "zero_like",
+]  # fmt: skip
 
 
 @tfc_op
@@ -167,6 +94,7 @@ class MaxOp(BinaryOp):
     SIGNED: ClassVar = arith.MaxSIOp
     UNSIGNED: ClassVar = arith.MaxUIOp
     COMMUTATIVE: ClassVar = True
+    TAKES: ClassVar = "float int bool"
 
 
 @tfc_op
@@ -179,51 +107,181 @@ class MinOp(BinaryOp):
     SIGNED: ClassVar = arith.MinSIOp
     UNSIGNED: ClassVar = arith.MinUIOp
     COMMUTATIVE: ClassVar = True
+    TAKES: ClassVar = "float int bool"
 
 
 @tfc_op
-class ExpOp(UnaryOp):
-    """Exponential. Source: ``tf.exp``."""
+class Atan2Op(BinaryOp):
+    """The angle of the point ``(y, x)``: ``atan2(x, y)`` of the operands. Source: ``tf.atan2``."""
 
-    name = "tfc.exp"
-    UFUNC: ClassVar = np.exp
-    SCALAR: ClassVar = math.ExpOp
+    name = "tfc.atan2"
+    UFUNC: ClassVar = staticmethod(lambda x, y: np.arctan2(widened(x), widened(y)))
+    FLOAT: ClassVar = math.Atan2Op
+    TAKES: ClassVar = "float"
     HEAVY: ClassVar = True
 
 
 @tfc_op
-class TanhOp(UnaryOp):
-    """Hyperbolic tangent. Source: ``tf.tanh``."""
+class AndOp(BinaryOp):
+    """Bits that are set in both. Source: ``tf.bitwise.bitwise_and``, ``tf.logical_and``."""
 
-    name = "tfc.tanh"
-    UFUNC: ClassVar = np.tanh
-    SCALAR: ClassVar = math.TanhOp
+    name = "tfc.and"
+    UFUNC: ClassVar = np.bitwise_and
+    SIGNED: ClassVar = arith.AndIOp
+    UNSIGNED: ClassVar = arith.AndIOp
+    COMMUTATIVE: ClassVar = True
+    TAKES: ClassVar = "int bool"
+
+
+@tfc_op
+class OrOp(BinaryOp):
+    """Bits that are set in either. Source: ``tf.bitwise.bitwise_or``, ``tf.logical_or``."""
+
+    name = "tfc.or"
+    UFUNC: ClassVar = np.bitwise_or
+    SIGNED: ClassVar = arith.OrIOp
+    UNSIGNED: ClassVar = arith.OrIOp
+    COMMUTATIVE: ClassVar = True
+    TAKES: ClassVar = "int bool"
+
+
+@tfc_op
+class XorOp(BinaryOp):
+    """Bits that are set in one of the two. Source: ``tf.bitwise.bitwise_xor``."""
+
+    name = "tfc.xor"
+    UFUNC: ClassVar = np.bitwise_xor
+    SIGNED: ClassVar = arith.XOrIOp
+    UNSIGNED: ClassVar = arith.XOrIOp
+    COMMUTATIVE: ClassVar = True
+    TAKES: ClassVar = "int bool"
+
+
+def _erf(x: Array) -> Array:
+    return np.vectorize(pymath.erf, otypes=[np.float64])(x)
+
+
+def _erfc(x: Array) -> Array:
+    return np.vectorize(pymath.erfc, otypes=[np.float64])(x)
+
+
+def _unary(op: str, ufunc: Any, scalar: Any, meaning: str, *, heavy: bool = True) -> type[UnaryOp]:
+    """A function of real numbers that one operation of the math dialect computes."""
+    # One line of the table below per operation: they differ in nothing else.
+    body = {
+        "__doc__": f"{meaning}. Source: ``tf.math.{op}``.",
+        "__module__": __name__,
+        "name": f"tfc.{op}",
+        "UFUNC": ufunc,
+        "SCALAR": scalar,
+        "HEAVY": heavy,
+        "__annotations__": {k: "ClassVar" for k in ("UFUNC", "SCALAR", "HEAVY")},
+    }
+    return tfc_op(type(op.capitalize() + "Op", (UnaryOp,), body))
+
+
+ExpOp = _unary("exp", np.exp, math.ExpOp, "Exponential")
+Expm1Op = _unary("expm1", np.expm1, math.ExpM1Op, "``exp(x) - 1``, exact near 0")
+LogOp = _unary("log", np.log, math.LogOp, "Natural logarithm; NaN below 0")
+Log1pOp = _unary("log1p", np.log1p, math.Log1pOp, "``log(1 + x)``, exact near 0")
+SqrtOp = _unary("sqrt", np.sqrt, math.SqrtOp, "Square root; NaN below 0", heavy=False)
+RsqrtOp = _unary("rsqrt", lambda x: 1 / np.sqrt(x), math.RsqrtOp, "``1 / sqrt(x)``", heavy=False)
+SinOp = _unary("sin", np.sin, math.SinOp, "Sine of radians")
+CosOp = _unary("cos", np.cos, math.CosOp, "Cosine of radians")
+TanOp = _unary("tan", np.tan, math.TanOp, "Tangent of radians")
+AsinOp = _unary("asin", np.arcsin, math.AsinOp, "Inverse sine")
+AcosOp = _unary("acos", np.arccos, math.AcosOp, "Inverse cosine")
+AtanOp = _unary("atan", np.arctan, math.AtanOp, "Inverse tangent")
+SinhOp = _unary("sinh", np.sinh, math.SinhOp, "Hyperbolic sine")
+CoshOp = _unary("cosh", np.cosh, math.CoshOp, "Hyperbolic cosine")
+TanhOp = _unary("tanh", np.tanh, math.TanhOp, "Hyperbolic tangent")
+AsinhOp = _unary("asinh", np.arcsinh, math.AsinhOp, "Inverse hyperbolic sine")
+AcoshOp = _unary("acosh", np.arccosh, math.AcoshOp, "Inverse hyperbolic cosine")
+AtanhOp = _unary("atanh", np.arctanh, math.AtanhOp, "Inverse hyperbolic tangent")
+ErfOp = _unary("erf", _erf, math.ErfOp, "Gauss error function")
+FloorOp = _unary("floor", np.floor, math.FloorOp, "The next integer below", heavy=False)
+CeilOp = _unary("ceil", np.ceil, math.CeilOp, "The next integer above", heavy=False)
+RoundOp = _unary("round", np.rint, math.RoundEvenOp, "The nearest integer, halves to even", heavy=False)
+
+
+@tfc_op
+class ErfcOp(UnaryOp):
+    """``1 - erf(x)``, to full relative precision where that is small. Source: ``tf.math.erfc``."""
+
+    name = "tfc.erfc"
+    UFUNC: ClassVar = staticmethod(_erfc)
     HEAVY: ClassVar = True
+
+    def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
+        from tfc.dialects.tfc.erfc import erfc
+
+        return erfc(Scalars(emit), args[0])
 
 
 @tfc_op
 class NegOp(UnaryOp):
-    """Negation. Source: ``tf.negative``."""
+    """Negation. Integers wrap around. Source: ``tf.negative``."""
 
     name = "tfc.neg"
     UFUNC: ClassVar = np.negative
+    REAL: ClassVar = False
+
+    def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
+        return Scalars(emit).neg(args[0])
+
+
+@tfc_op
+class AbsOp(UnaryOp):
+    """Absolute value; that of the least integer is itself. Source: ``tf.abs``."""
+
+    name = "tfc.abs"
+    UFUNC: ClassVar = np.abs
+    REAL: ClassVar = False
 
     def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
         if is_float(element(self.x)):
-            return emit(arith.NegfOp(args[0]))
-        return emit(arith.SubiOp(zero_like(emit, args[0]), args[0]))
+            return emit(math.AbsFOp(args[0]))
+        if is_unsigned(element(self.x)):
+            return args[0]
+        s = Scalars(emit)
+        return s.maximum(args[0], s.neg(args[0]))
 
 
-def constant_like(emit: Emit, x: SSAValue, value: float | int) -> SSAValue:
-    """A constant of the type of ``x``, scalar or vector, in kernel types."""
-    from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, IntegerAttr
+@tfc_op
+class SignOp(UnaryOp):
+    """-1, 0 or 1; NaN of NaN. Source: ``tf.sign``."""
 
-    kind = x.type.element_type if isinstance(x.type, VectorType) else x.type
-    if isinstance(x.type, VectorType):
-        return emit(arith.ConstantOp(DenseIntOrFPElementsAttr.from_list(x.type, [value])))
-    attr = IntegerAttr(int(value), kind) if isinstance(kind, IntegerType) else FloatAttr(value, kind)  # pyright: ignore
-    return emit(arith.ConstantOp(attr))
+    name = "tfc.sign"
+    UFUNC: ClassVar = np.sign
+    REAL: ClassVar = False
+
+    def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
+        s, x = Scalars(emit), args[0]
+        less, more, equal = ("olt", "ogt", "oeq") if is_float(element_type(x)) else ("slt", "sgt", "eq")
+        if is_unsigned(element(self.x)):
+            return s.select(s.compare("eq", x, 0), x, 1)
+        zero_or_nan = s.select(s.compare(equal, x, 0), 0, x)
+        negative = s.select(s.compare(less, x, 0), -1, zero_or_nan)
+        return s.select(s.compare(more, x, 0), 1, negative)
 
 
-def zero_like(emit: Emit, x: SSAValue) -> SSAValue:
-    return constant_like(emit, x, 0)
+@tfc_op
+class NotOp(UnaryOp):
+    """Every bit inverted. (C2) Integers or bool. Source: ``tf.logical_not``, ``tf.bitwise.invert``."""
+
+    name = "tfc.not"
+    UFUNC: ClassVar = np.invert
+    REAL: ClassVar = False
+
+    def infer(self) -> Sequence[Attribute]:
+        kind = element(self.x)
+        require(not is_float(kind), self, "C2", "elements of integers or bool", kind)
+        return super().infer()
+
+    def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
+        return Scalars(emit).bit_xor(args[0], -1)
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        arrays = [np.array([True, False]), np.array([-128, 0, 7], np.int8), np.array([0, 9], np.uint32)]
+        return [Sample(cls, a) for a in arrays]

@@ -118,6 +118,28 @@ class ResourceType(ParametrizedAttribute, TypeAttribute):
     content: Attribute
 
 
+@irdl_attr_definition
+class ShapeAttr(Data[Shape]):
+    """Extents, or positions along them, in the text of an operation: ``[2, "2*batch + 1"]``."""
+
+    name = "tfc.shape"
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> Shape:
+        def extent() -> Dim:
+            text = parser.parse_optional_str_literal()
+            return parser.parse_integer() if text is None else parse(text)
+
+        return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, extent))
+
+    def print_parameter(self, printer: Printer) -> None:
+        def show(dim: Dim) -> None:
+            printer.print_string(str(dim)) if isinstance(dim, int) else printer.print_string_literal(str(dim))
+
+        with printer.in_square_brackets():
+            printer.print_list(self.data, show)
+
+
 def tensor_type(shape: Iterable[Dim], element: Attribute) -> TensorType[Attribute]:
     """The tensor type with these extents; expressions go to the encoding."""
     dims = tuple(shape)

@@ -1,0 +1,152 @@
+"""Reading at positions that are themselves data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import IntegerAttr, IntegerType, i64
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.irdl import operand_def, prop_def, result_def
+
+from tfc.dialects.tfc.base import Access, Sample, TensorOp, float_range, tfc_op
+from tfc.dialects.tfc.types import Array, Tensor, compatible, element, is_bool, shape_of, tensor_type
+from tfc.dims import Dim
+from tfc.errors import RunError, require
+
+
+def _check(indices: Array, extent: int) -> None:
+    outside = indices[(indices < 0) | (indices >= extent)]
+    if outside.size:
+        raise RunError(f"index {outside.flat[0]} is outside [0, {extent})")
+
+
+def _is_integer(kind: Attribute) -> bool:
+    return isinstance(kind, IntegerType) and not is_bool(kind)
+
+
+@tfc_op
+class GatherOp(TensorOp):
+    """Slices of ``x`` along ``axis``: ``result[b.., i.., j.., k..] = x[b.., i.., indices[b.., j..], k..]``.
+
+    The first ``batch_dims`` dims of ``x`` and ``indices`` go together. An index outside
+    ``[0, dim(x, axis))`` is an error when the program runs.
+
+    (C1) ``indices`` are integers.
+    (C2) ``batch_dims <= axis < rank(x)``, and ``batch_dims`` is at most the rank of ``indices``.
+    (C3) The batch dims of ``x`` and ``indices`` are equal.
+
+    Source: ``tf.gather``, ``numpy.take``.
+    """
+
+    name = "tfc.gather"
+    x = operand_def(Tensor)
+    indices = operand_def(Tensor)
+    axis = prop_def(IntegerAttr.constr(i64))
+    batch_dims = prop_def(IntegerAttr.constr(i64))
+    result = result_def(Tensor)
+    assembly_format = (
+        "$x `at` $indices `along` $axis `batch` $batch_dims attr-dict "
+        "`:` type($x) `,` type($indices) `->` type($result)"
+    )
+
+    def __init__(
+        self, x: SSAValue | Operation, indices: SSAValue | Operation, axis: int, batch_dims: int = 0
+    ) -> None:
+        properties = {"axis": IntegerAttr(axis, i64), "batch_dims": IntegerAttr(batch_dims, i64)}
+        self.construct([SSAValue.get(x), SSAValue.get(indices)], properties)
+
+    def infer(self) -> Sequence[Attribute]:
+        x, i = shape_of(self.x), shape_of(self.indices)
+        axis, batch = self.axis.value.data, self.batch_dims.value.data
+        require(_is_integer(element(self.indices)), self, "C1", "indices of integers", self.indices.type)
+        expected = f"0 <= batch_dims <= {len(i)} and batch_dims <= axis < {len(x)}"
+        require(0 <= batch <= axis < len(x) and batch <= len(i), self, "C2", expected, f"{batch} and {axis}")
+        equal = all(compatible(a, b) for a, b in zip(x[:batch], i[:batch], strict=True))
+        require(equal, self, "C3", f"batch dims {list(x[:batch])}", list(i[:batch]))
+        return [tensor_type((*x[:axis], *i[batch:], *x[axis + 1 :]), element(self.x))]
+
+    def reference(self, *args: Array) -> Array:
+        x, indices = args
+        axis, batch = self.axis.value.data, self.batch_dims.value.data
+        _check(indices, x.shape[axis])
+        if not batch:
+            return np.take(x, indices, axis)
+        lead = x.shape[:batch]
+        flat = x.reshape(-1, *x.shape[batch:]), indices.reshape(-1, *indices.shape[batch:])
+        rows = [np.take(a, i, axis - batch) for a, i in zip(*flat, strict=True)]
+        tail = (*x.shape[batch:axis], *indices.shape[batch:], *x.shape[axis + 1 :])
+        return np.array(rows, x.dtype).reshape(*lead, *tail)
+
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        axis, batch = self.axis.value.data, self.batch_dims.value.data
+        width = len(shape_of(self.indices)) - batch
+        lead, picked, rest = index[:axis], index[axis : axis + width], index[axis + width :]
+        position = at.read(1, [*lead[:batch], *picked])
+        return at.read(0, [*lead, at.index(position, shape_of(self.x)[axis]), *rest])
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        x, i = float_range(4, 3, 5), np.array([[2, 0], [1, 2]], np.int64)
+        j = np.array([[0, 2], [1, 1], [2, 0], [0, 0]], np.int32)
+
+        def make(*args: int) -> Any:
+            return lambda x, i: cls(x, i, *args)
+
+        return [
+            Sample(make(0), x, i), Sample(make(1), x, i), Sample(make(2), x, i[0].astype(np.int32)),
+            Sample(make(1), x, np.array(2)), Sample(make(1, 1), x, j), Sample(make(2, 1), x, j),
+            Sample(make(0), x, i[:0]), Sample(make(1, 1), x[:, :, 0] > 0, j[:, 0].astype(np.uint8)),
+        ]  # fmt: skip
+
+
+@tfc_op
+class GatherElementsOp(TensorOp):
+    """``result[i, j, k] = x[i, indices[i, j, k], k]``, for ``axis`` 1 of three.
+
+    An index outside ``[0, dim(x, axis))`` is an error when the program runs.
+
+    (C1) ``indices`` are integers, of the rank of ``x``.
+    (C2) ``axis`` is one of the dims; no other extent of ``indices`` is above that of ``x``.
+
+    Source: ``numpy.take_along_axis``, ONNX ``GatherElements``.
+    """
+
+    name = "tfc.gather_elements"
+    x = operand_def(Tensor)
+    indices = operand_def(Tensor)
+    axis = prop_def(IntegerAttr.constr(i64))
+    result = result_def(Tensor)
+    assembly_format = (
+        "$x `at` $indices `along` $axis attr-dict `:` type($x) `,` type($indices) `->` type($result)"
+    )
+
+    def __init__(self, x: SSAValue | Operation, indices: SSAValue | Operation, axis: int) -> None:
+        self.construct([SSAValue.get(x), SSAValue.get(indices)], {"axis": IntegerAttr(axis, i64)})
+
+    def infer(self) -> Sequence[Attribute]:
+        x, i, axis = shape_of(self.x), shape_of(self.indices), self.axis.value.data
+        fits = _is_integer(element(self.indices)) and len(i) == len(x)
+        require(fits, self, "C1", f"integers of rank {len(x)}", self.indices.type)
+        pairs = [(a, b) for d, (a, b) in enumerate(zip(x, i, strict=True)) if d != axis]
+        within = all(not (isinstance(a, int) and isinstance(b, int)) or b <= a for a, b in pairs)
+        require(0 <= axis < len(x) and within, self, "C2", f"an axis and extents within {list(x)}", f"{axis} and {list(i)}")
+        return [tensor_type(i, element(self.x))]
+
+    def reference(self, *args: Array) -> Array:
+        x, indices = args
+        _check(indices, x.shape[self.axis.value.data])
+        where = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
+        where[self.axis.value.data] = indices
+        return x[tuple(where)]
+
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        axis = self.axis.value.data
+        picked = at.index(at.read(1, index), shape_of(self.x)[axis])
+        return at.read(0, [*index[:axis], picked, *index[axis + 1 :]])
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        x, i = float_range(3, 4), np.array([[2, 0, 1], [1, 1, 2]], np.int64)
+        return [Sample(lambda x, i: cls(x, i, 0), x, i), Sample(lambda x, i: cls(x, i, 1), x, i + 1)]

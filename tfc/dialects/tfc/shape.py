@@ -1,0 +1,555 @@
+"""Operations that move elements and compute nothing: each result element is one operand element.
+
+    tfc.reshape %x to [6, "batch"]            tfc.transpose %x by [1, 0]
+    tfc.broadcast %x to [2, 3] at [1]         tfc.slice %x from [0, 1] sizes [2, 2] strides [1, 1]
+    tfc.pad %x with %v low [0, 1] high [2, 0] interior [0, 0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, i64
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.irdl import operand_def, prop_def, result_def, var_operand_def
+
+from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, float_range, ints, tfc_op
+from tfc.dialects.tfc.gather import GatherElementsOp, GatherOp
+from tfc.dialects.tfc.indexing import reshaped_index
+from tfc.dialects.tfc.types import (
+    Array,
+    Shape,
+    ShapeAttr,
+    Tensor,
+    compatible,
+    element,
+    shape_of,
+    tensor_type,
+)
+from tfc.dims import Dim, product
+from tfc.errors import require
+
+__all__ = [
+    "BandPartOp", "BroadcastOp", "ConcatOp", "GatherElementsOp", "GatherOp", "IdentityOp", "PadOp",
+    "ReshapeOp", "ReverseOp", "ShapeOfOp", "SliceOp", "TransposeOp", "integer", "known",
+]  # fmt: skip
+
+IntList = DenseArrayBase.constr(i64)
+Integer = IntegerAttr.constr(i64)
+
+
+def integer(value: int) -> IntegerAttr:
+    return IntegerAttr(int(value), i64)
+
+
+def known(shape: Sequence[Dim]) -> list[int]:
+    """The extents as integers. An interpreter has put numbers for names before it runs."""
+    assert all(isinstance(d, int) for d in shape), f"{list(shape)} has names"
+    return [d for d in shape if isinstance(d, int)]
+
+
+@tfc_op
+class ReshapeOp(TensorOp):
+    """The same elements in row-major order under other extents.
+
+    (C1) The number of elements is kept.
+
+    Source: ``tf.reshape``.
+    """
+
+    name = "tfc.reshape"
+    x = operand_def(Tensor)
+    shape = prop_def(ShapeAttr)
+    result = result_def(Tensor)
+    assembly_format = "$x `to` $shape attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue | Operation, shape: Sequence[Dim]) -> None:
+        self.construct([SSAValue.get(x)], {"shape": ShapeAttr(tuple(shape))})
+
+    def infer(self) -> Sequence[Attribute]:
+        old, new = product(shape_of(self.x)), product(self.shape.data)
+        require(compatible(old, new), self, "C1", f"{old} elements", new)
+        return [tensor_type(self.shape.data, element(self.x))]
+
+    def reference(self, *args: Array) -> Array:
+        return args[0].reshape(known(self.shape.data))
+
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        return at.read(0, reshaped_index(index, self.shape.data, shape_of(self.x)))
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        pairs = [((6, 4), (2, 3, 4)), ((2, 3, 4), (2, 12)), ((2, 3, 4), (6, 4)), ((3, 4), (4, 3)),
+                 ((1, 5, 1), (5,)), ((), (1, 1)), ((7, 1), (1, 7)), ((0, 3), (3, 0)), ((2, 3, 5), (30,))]  # fmt: skip
+
+        def make(shape: Sequence[int]) -> object:
+            return lambda x: cls(x, shape)
+
+        return [Sample(make(new), float_range(*old)) for old, new in pairs]  # pyright: ignore
+
+
+@tfc_op
+class TransposeOp(TensorOp):
+    """Axes in another order: ``dim(result, d) = dim(x, perm[d])``.
+
+    (C1) ``perm`` is a permutation of the axes of ``x``.
+
+    Source: ``tf.transpose``.
+    """
+
+    name = "tfc.transpose"
+    x = operand_def(Tensor)
+    perm = prop_def(IntList)
+    result = result_def(Tensor)
+    assembly_format = "$x `by` $perm attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue | Operation, perm: Sequence[int]) -> None:
+        self.construct([SSAValue.get(x)], {"perm": ints(perm)})
+
+    def infer(self) -> Sequence[Attribute]:
+        source, perm = shape_of(self.x), self.perm.get_values()
+        axes = list(range(len(source)))
+        require(sorted(perm) == axes, self, "C1", f"a permutation of {axes}", [*perm])
+        return [tensor_type([source[d] for d in perm], element(self.x))]
+
+    def reference(self, *args: Array) -> Array:
+        return np.transpose(args[0], self.perm.get_values())
+
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        where: list[Dim] = [0] * len(index)
+        for i, d in zip(index, self.perm.get_values(), strict=True):
+            where[d] = i
+        return at.read(0, where)
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        cases = [((3, 5), (1, 0)), ((2, 3, 4), (2, 0, 1)), ((2, 1, 3, 4), (0, 3, 1, 2)), ((), ()), ((4, 0), (1, 0))]
+
+        def make(perm: Sequence[int]) -> object:
+            return lambda x: cls(x, perm)
+
+        return [Sample(make(p), float_range(*s)) for s, p in cases]  # pyright: ignore
+
+
+@tfc_op
+class BroadcastOp(TensorOp):
+    """Repeat: dim ``k`` of ``x`` becomes dim ``dims[k]`` of the result; dims of extent 1 stretch.
+
+    (C1) ``dims`` is increasing, has one entry for each dim of ``x``, and lies in the result.
+    (C2) Each extent of ``x`` is 1 or that of its dim of the result.
+
+    Source: ``tf.broadcast_to``.
+    """
+
+    name = "tfc.broadcast"
+    x = operand_def(Tensor)
+    shape = prop_def(ShapeAttr)
+    dims = prop_def(IntList)
+    result = result_def(Tensor)
+    assembly_format = "$x `to` $shape `at` $dims attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue | Operation, shape: Sequence[Dim], dims: Sequence[int]) -> None:
+        self.construct([SSAValue.get(x)], {"shape": ShapeAttr(tuple(shape)), "dims": ints(dims)})
+
+    def infer(self) -> Sequence[Attribute]:
+        source, shape, dims = shape_of(self.x), self.shape.data, list(self.dims.get_values())
+        rising = sorted(set(dims)) == dims and all(0 <= d < len(shape) for d in dims)
+        expected = f"{len(source)} increasing dims below {len(shape)}"
+        require(rising and len(dims) == len(source), self, "C1", expected, dims)
+        for n, d in zip(source, dims, strict=True):
+            require(n == 1 or compatible(n, shape[d]), self, "C2", f"extent 1 or {shape[d]}", n)
+        return [tensor_type(shape, element(self.x))]
+
+    def reference(self, *args: Array) -> Array:
+        shape = known(self.shape.data)
+        kept = [1] * len(shape)
+        for n, d in zip(args[0].shape, self.dims.get_values(), strict=True):
+            kept[d] = n
+        return np.broadcast_to(args[0].reshape(kept), shape)
+
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        pairs = zip(shape_of(self.x), self.dims.get_values(), strict=True)
+        return at.read(0, [0 if n == 1 and self.shape.data[d] != 1 else index[d] for n, d in pairs])
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        cases = [((3,), (2, 3), (1,)), ((3,), (3, 2), (0,)), ((), (2, 3), ()), ((1, 3), (4, 3), (0, 1)),
+                 ((2, 1, 3), (5, 2, 4, 3), (1, 2, 3)), ((1,), (0,), (0,)), ((1, 1), (1, 1), (0, 1))]  # fmt: skip
+
+        def make(shape: Sequence[int], dims: Sequence[int]) -> object:
+            return lambda x: cls(x, shape, dims)
+
+        return [Sample(make(shape, dims), float_range(*s)) for s, shape, dims in cases]  # pyright: ignore
+
+
+@tfc_op
+class SliceOp(TensorOp):
+    """Elements ``starts[d] + i * strides[d]`` for ``i`` below ``sizes[d]``.
+
+    (C1) ``starts``, ``sizes`` and ``strides`` have one entry for each dim of ``x``.
+    (C2) Starts and sizes are at least 0, strides at least 1.
+    (C3) The last element lies within ``x``.
+
+    Source: ``tf.slice``, ``tf.strided_slice``.
+    """
+
+    name = "tfc.slice"
+    x = operand_def(Tensor)
+    starts = prop_def(ShapeAttr)
+    sizes = prop_def(ShapeAttr)
+    strides = prop_def(IntList)
+    result = result_def(Tensor)
+    assembly_format = (
+        "$x `from` $starts `sizes` $sizes `strides` $strides attr-dict `:` type($x) `->` type($result)"
+    )
+
+    def __init__(
+        self,
+        x: SSAValue | Operation,
+        starts: Sequence[Dim],
+        sizes: Sequence[Dim],
+        strides: Sequence[int],
+    ) -> None:
+        properties = {
+            "starts": ShapeAttr(tuple(starts)),
+            "sizes": ShapeAttr(tuple(sizes)),
+            "strides": ints(strides),
+        }
+        self.construct([SSAValue.get(x)], properties)
+
+    def infer(self) -> Sequence[Attribute]:
+        source, sizes = shape_of(self.x), self.sizes.data
+        starts, strides = self.starts.data, list(self.strides.get_values())
+        counts = [len(starts), len(sizes), len(strides)]
+        require(counts == [len(source)] * 3, self, "C1", f"{len(source)} of each", counts)
+        negative = any(isinstance(d, int) and d < 0 for d in (*starts, *sizes)) or any(t < 1 for t in strides)
+        require(not negative, self, "C2", "starts and sizes >= 0, strides >= 1", f"{starts}, {sizes}, {strides}")
+        for d, (n, start, size, stride) in enumerate(zip(source, starts, sizes, strides, strict=True)):
+            end = start + (size - 1) * stride + 1
+            past = isinstance(end, int) and isinstance(n, int) and end > n and size != 0
+            require(not past, self, "C3", f"an end of at most {n} in dim {d}", end)
+        return [tensor_type(sizes, element(self.x))]
+
+    def reference(self, *args: Array) -> Array:
+        starts, sizes, strides = known(self.starts.data), known(self.sizes.data), self.strides.get_values()
+        parts = [slice(b, b + n * s, s) for b, n, s in zip(starts, sizes, strides, strict=True)]
+        cut = args[0][tuple(parts)]
+        return cut[tuple(slice(0, n) for n in sizes)]
+
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        each = zip(self.starts.data, index, self.strides.get_values(), strict=True)
+        return at.read(0, [b + i * s for b, i, s in each])
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        cases = [((5, 7), (1, 2), (3, 4), (1, 1)), ((9,), (0,), (3,), (4,)), ((9,), (1,), (3,), (3,)),
+                 ((4, 3), (4, 0), (0, 3), (1, 1)), ((2, 3, 5), (1, 0, 0), (1, 2, 3), (1, 2, 2)), ((), (), (), ())]  # fmt: skip
+
+        def make(*args: Sequence[int]) -> object:
+            return lambda x: cls(x, *args)
+
+        return [Sample(make(*rest), float_range(*s)) for s, *rest in cases]  # pyright: ignore
+
+
+@tfc_op
+class ReverseOp(TensorOp):
+    """The order of elements along ``axes`` turned round.
+
+    (C1) ``axes`` are distinct axes of ``x``.
+
+    Source: ``tf.reverse``.
+    """
+
+    name = "tfc.reverse"
+    x = operand_def(Tensor)
+    axes = prop_def(IntList)
+    result = result_def(Tensor)
+    assembly_format = "$x `along` $axes attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue | Operation, axes: Sequence[int]) -> None:
+        self.construct([SSAValue.get(x)], {"axes": ints(axes)})
+
+    def infer(self) -> Sequence[Attribute]:
+        axes, rank = list(self.axes.get_values()), len(shape_of(self.x))
+        distinct = len(set(axes)) == len(axes) and all(0 <= a < rank for a in axes)
+        require(distinct, self, "C1", f"distinct axes below {rank}", axes)
+        return [tensor_type(shape_of(self.x), element(self.x))]
+
+    def reference(self, *args: Array) -> Array:
+        return np.flip(args[0], self.axes.get_values())
+
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        axes, shape = self.axes.get_values(), shape_of(self.x)
+        return at.read(0, [shape[d] - 1 - i if d in axes else i for d, i in enumerate(index)])
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        x = float_range(3, 5)
+        return [Sample(lambda x: cls(x, [0]), x), Sample(lambda x: cls(x, [1, 0]), x), Sample(lambda x: cls(x, []), x),
+                Sample(lambda x: cls(x, [1]), x[:, :0])]  # fmt: skip
+
+
+@tfc_op
+class PadOp(TensorOp):
+    """``x`` with ``value`` around it, and ``interior`` times between its elements.
+
+    (C1) ``low``, ``high`` and ``interior`` have one entry, at least 0, for each dim of ``x``.
+    (C2) ``value`` is one element of the type of ``x``.
+
+    Source: ``tf.pad``.
+    """
+
+    name = "tfc.pad"
+    x = operand_def(Tensor)
+    value = operand_def(Tensor)
+    low = prop_def(IntList)
+    high = prop_def(IntList)
+    interior = prop_def(IntList)
+    result = result_def(Tensor)
+    assembly_format = (
+        "$x `with` $value `low` $low `high` $high `interior` $interior attr-dict "
+        "`:` type($x) `,` type($value) `->` type($result)"
+    )
+
+    def __init__(
+        self,
+        x: SSAValue | Operation,
+        value: SSAValue | Operation,
+        low: Sequence[int],
+        high: Sequence[int],
+        interior: Sequence[int] | None = None,
+    ) -> None:
+        within = [0] * len(low) if interior is None else interior
+        properties = {"low": ints(low), "high": ints(high), "interior": ints(within)}
+        self.construct([SSAValue.get(x), SSAValue.get(value)], properties)
+
+    def _amounts(self) -> list[list[int]]:
+        return [list(p.get_values()) for p in (self.low, self.high, self.interior)]
+
+    def infer(self) -> Sequence[Attribute]:
+        source, amounts = shape_of(self.x), self._amounts()
+        fits = all(len(a) == len(source) and min(a, default=0) >= 0 for a in amounts)
+        require(fits, self, "C1", f"{len(source)} amounts >= 0", amounts)
+        scalar = shape_of(self.value) == () and element(self.value) == element(self.x)
+        require(scalar, self, "C2", f"tensor<{element(self.x)}>", self.value.type)
+        shape = [
+            low + high + (n if not between else n + (n - 1) * between if n != 0 else 0)
+            for n, low, high, between in zip(source, *amounts, strict=True)
+        ]
+        return [tensor_type(shape, element(self.x))]
+
+    def reference(self, *args: Array) -> Array:
+        x, value = args
+        low, high, interior = self._amounts()
+        spread = [n + max(n - 1, 0) * i for n, i in zip(x.shape, interior, strict=True)]
+        shape = [n + b + a for n, b, a in zip(spread, low, high, strict=True)]
+        result = np.full(shape, value, x.dtype)
+        where = zip(low, spread, interior, strict=True)
+        result[tuple(slice(b, b + n, i + 1) for b, n, i in where)] = x
+        return result
+
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        low, high, interior = self._amounts()
+        inside: list[tuple[Dim, Dim]] = []
+        where: list[Dim] = []
+        for i, n, b, a, between in zip(index, shape_of(self.x), low, high, interior, strict=True):
+            position, step = i - b, between + 1
+            if step > 1:
+                inside += [(position, n * step), (position % step, 1)]
+                position = position // step
+            elif a or b:
+                inside.append((position, n))
+            where.append(position)
+        return at.guard(inside, lambda: at.read(0, where), lambda: at.read(1, []))
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        x, v = float_range(3, 4), np.array(9.5, np.float32)
+        return [
+            Sample(lambda x, v: cls(x, v, [1, 0], [0, 2]), x, v),
+            Sample(lambda x, v: cls(x, v, [0, 2], [1, 0], [1, 2]), x, v),
+            Sample(lambda x, v: cls(x, v, [0, 0], [0, 0]), x, v),
+            Sample(lambda x, v: cls(x, v, [2, 0], [1, 0], [1, 0]), x[:0], v),
+            Sample(lambda x, v: cls(x, v, [1], [1]), np.array([1, -2], np.int8), np.array(7, np.int8)),
+        ]
+
+
+@tfc_op
+class ConcatOp(TensorOp):
+    """Operands one after another along ``axis``.
+
+    (C1) There is an operand, and ``axis`` is one of its dims.
+    (C2) Extents but that of ``axis``, and element types, are those of the first operand.
+
+    Source: ``tf.concat``.
+    """
+
+    name = "tfc.concat"
+    xs = var_operand_def(Tensor)
+    axis = prop_def(Integer)
+    result = result_def(Tensor)
+    assembly_format = "$xs `along` $axis attr-dict `:` type($xs) `->` type($result)"
+
+    def __init__(self, xs: Sequence[SSAValue | Operation], axis: int) -> None:
+        self.construct([[SSAValue.get(x) for x in xs]], {"axis": integer(axis)})
+
+    def infer(self) -> Sequence[Attribute]:
+        axis = self.axis.value.data
+        shapes = [shape_of(x) for x in self.xs]
+        ranks = [len(s) for s in shapes]
+        require(bool(ranks) and 0 <= axis < ranks[0], self, "C1", "an axis of the operands", f"{axis} of {ranks}")
+        first = list(shapes[0])
+        for x, shape in zip(self.xs, shapes, strict=True):
+            same = len(shape) == len(first) and element(x) == element(self.xs[0])
+            fits = same and all(d == axis or compatible(a, b) for d, (a, b) in enumerate(zip(shape, first, strict=True)))
+            require(fits, self, "C2", f"{self.xs[0].type} but for dim {axis}", x.type)
+            first = [a if isinstance(a, int) else b for a, b in zip(first, shape, strict=True)]
+        total: Dim = 0
+        for shape in shapes:
+            total = total + shape[axis]
+        first[axis] = total
+        return [tensor_type(first, element(self.xs[0]))]
+
+    def reference(self, *args: Array) -> Array:
+        return np.concatenate(args, self.axis.value.data)
+
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        return self._from(at, list(index), 0)
+
+    def _from(self, at: Access, index: list[Dim], k: int) -> SSAValue:
+        """The element from operand ``k`` or one after it; ``index`` counts from its start."""
+        if k == len(self.xs) - 1:
+            return at.read(k, index)
+        axis = self.axis.value.data
+        extent = shape_of(self.xs[k])[axis]
+        beyond = [*index[:axis], index[axis] - extent, *index[axis + 1 :]]
+        here = [(index[axis], extent)]
+        return at.guard(here, lambda: at.read(k, index), lambda: self._from(at, beyond, k + 1))
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        x, y = float_range(2, 3), float_range(2, 4)
+        return [
+            Sample(lambda *xs: cls(xs, 1), x, y, x[:, :1]),
+            Sample(lambda *xs: cls(xs, 0), x, x),
+            Sample(lambda *xs: cls(xs, 0), x),
+            Sample(lambda *xs: cls(xs, 1), x, y[:, :0], y),
+            Sample(lambda *xs: cls(xs, 0), np.array([True]), np.array([False, True])),
+        ]
+
+
+@tfc_op
+class ShapeOfOp(TensorOp):
+    """The extents of ``x``: ``tensor<rank x i64>``. Source: ``tf.shape``."""
+
+    name = "tfc.shape_of"
+    x = operand_def(Tensor)
+    result = result_def(Tensor)
+    assembly_format = "$x attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue | Operation) -> None:
+        self.construct([SSAValue.get(x)])
+
+    def infer(self) -> Sequence[Attribute]:
+        return [tensor_type([len(shape_of(self.x))], i64)]
+
+    def infer_elements(self) -> Sequence[Attribute]:
+        return [i64]
+
+    def reference(self, *args: Array) -> Array:
+        return np.array(args[0].shape, np.int64)
+
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        return self._extent(at, index[0], shape_of(self.x))
+
+    def _extent(self, at: Access, i: Dim, shape: Shape) -> SSAValue:
+        if not shape:
+            return at.constant(0, i64)
+        if len(shape) == 1:
+            return at.value(shape[0], i64)
+        return at.guard([(i, 1)], lambda: at.value(shape[0], i64), lambda: self._extent(at, i - 1, shape[1:]))
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        return [Sample(cls, np.zeros(s, np.float32)) for s in [(2, 3, 5), (7,), (), (0, 4)]]
+
+
+@tfc_op
+class BandPartOp(TensorOp):
+    """Zero outside a band of the last two dims: ``lower`` diagonals below the main one, ``upper`` above.
+
+    A negative number keeps all of that side.
+
+    (C1) ``x`` has at least two dims.
+
+    Source: ``tf.linalg.band_part``.
+    """
+
+    name = "tfc.band_part"
+    x = operand_def(Tensor)
+    lower = prop_def(Integer)
+    upper = prop_def(Integer)
+    result = result_def(Tensor)
+    assembly_format = "$x `lower` $lower `upper` $upper attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue | Operation, lower: int, upper: int) -> None:
+        self.construct([SSAValue.get(x)], {"lower": integer(lower), "upper": integer(upper)})
+
+    def infer(self) -> Sequence[Attribute]:
+        require(len(shape_of(self.x)) >= 2, self, "C1", "two dims or more", self.x.type)
+        return [tensor_type(shape_of(self.x), element(self.x))]
+
+    def reference(self, *args: Array) -> Array:
+        x, lower, upper = args[0], self.lower.value.data, self.upper.value.data
+        m, n = np.ogrid[: x.shape[-2], : x.shape[-1]]
+        keep = ((lower < 0) | (m - n <= lower)) & ((upper < 0) | (n - m <= upper))
+        return np.where(keep, x, np.zeros((), x.dtype))
+
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        *_, m, n = index
+        *_, rows, columns = shape_of(self.x)
+        lower, upper = self.lower.value.data, self.upper.value.data
+        inside: list[tuple[Dim, Dim]] = []
+        if lower >= 0:
+            inside.append((lower + n - m, lower + columns))
+        if upper >= 0:
+            inside.append((upper + m - n, upper + rows))
+        kind = element(self.x)
+        return at.guard(inside, lambda: at.read(0, index), lambda: at.constant(0, kind))
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        x = float_range(2, 4, 5) + 10
+        bands = [(0, 0), (-1, 0), (0, -1), (1, 2), (-1, -1), (9, 9)]
+
+        def make(lower: int, upper: int) -> object:
+            return lambda x: cls(x, lower, upper)
+
+        return [Sample(make(*b), x.astype(t)) for b in bands for t in (np.float32, np.int32)]  # pyright: ignore
+
+
+@tfc_op
+class IdentityOp(TensorOp):
+    """Its operand. Source: ``tf.identity``."""
+
+    name = "tfc.identity"
+    x = operand_def(Tensor)
+    result = result_def(Tensor)
+    assembly_format = "$x attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue | Operation) -> None:
+        self.construct([SSAValue.get(x)])
+
+    def infer(self) -> Sequence[Attribute]:
+        return [self.x.type]
+
+    def reference(self, *args: Array) -> Array:
+        return args[0]
+
+    def decompose(self, emit: Emit) -> Sequence[SSAValue]:
+        return [self.x]
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        return [Sample(cls, float_range(2, 3)), Sample(cls, np.array(True))]
