@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.schedule.contraction import lower_contraction
 from tfc.codegen.schedule.nest import lower_nest
 from tfc.dialects import kernel
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.errors import InternalError
 from tfc.location import stamp
 
+GENERATORS = {"nest": lower_nest, "contraction": lower_contraction}
+
 
 def lower_fusion(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     """Write the kernel ``name`` for ``op``: operand buffers, result buffers, named dims."""
-    if op.kind.data == "nest":
-        function = lower_nest(op, name, target)
-    else:
+    generator = GENERATORS.get(op.kind.data)
+    if generator is None:
         raise InternalError(f"no generator for a fusion of kind {op.kind.data!r}")
+    function = generator(op, name, target)
     stamp(function, op.location)
     return function

@@ -1,0 +1,148 @@
+"""From a module in ``tfc`` to machine code: the passes, the kernels, one object file.
+
+    lowered = lower(module, Options(cpu="x86-64-v3"))     # kernels and the host program
+    binary = emit(lowered)                                # LLVM IR, then an object file
+    save(binary, "model.so")                              # with model.h beside it
+    program = load(lower(module, Options()))              # or run it in this process
+
+The stages are those of `tfc.passes.pipeline`; everything after them stands here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xdsl.dialects.builtin import ModuleOp
+
+from tfc.codegen.artifact.manifest import Manifest
+from tfc.codegen.artifact.weights import Weights
+from tfc.codegen.cpu.objects import compile_llvm
+from tfc.codegen.cpu.targets import Target
+from tfc.codegen.cpu.translate import translate
+from tfc.codegen.host import describe_program, emit_host
+from tfc.codegen.pool import pool_llvm
+from tfc.dialects import host, kernel
+from tfc.options import Options
+from tfc.passes.pipeline import run_pipeline
+
+if TYPE_CHECKING:
+    from tfc.runtime.program import Program
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """Kernels and the host program of one model."""
+
+    module: ModuleOp
+    target: Target
+    options: Options
+
+    @property
+    def program(self) -> host.ProgramOp:
+        return next(op for op in self.module.ops if isinstance(op, host.ProgramOp))
+
+    @property
+    def kernels(self) -> Sequence[kernel.FuncOp]:
+        return [op for op in self.module.ops if isinstance(op, kernel.FuncOp)]
+
+    @property
+    def constants(self) -> Sequence[host.ConstantOp]:
+        """The constants of the program in the order of their offsets, each once."""
+        found = {
+            op.offset.value.data: op
+            for op in self.program.body.block.ops
+            if isinstance(op, host.ConstantOp)
+        }
+        return [found[offset] for offset in sorted(found)]
+
+    @property
+    def weights(self) -> Weights:
+        """The bytes of the constants, read when they are written."""
+        parts = [(op.offset.value.data, op.value.data) for op in self.constants]
+        return Weights(parts, self.program.weights.value.data)
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A compiled model: code whose weights are still outside."""
+
+    manifest: Manifest
+    llvm: str = field(repr=False)
+    object: bytes = field(repr=False)
+    weights: Weights = field(repr=False)
+
+
+def optimise(module: ModuleOp, options: Options) -> None:
+    """Run the stages on ``tfc``, in place; `Options.shapes` have been applied before."""
+    _run(module, "optimise", options)
+
+
+def lower(module: ModuleOp, options: Options) -> Lowered:
+    """Optimise ``module`` and lower it to kernels and a host program, in place."""
+    optimise(module, options)
+    _run(module, "lower", options)
+    return Lowered(module, Target.parse(options.target, options.cpu), options)
+
+
+def emit_llvm(lowered: Lowered, *, in_process: bool = False) -> tuple[str, Manifest]:
+    """The model as one LLVM module, and its description.
+
+    Args:
+        in_process: for this process: constants are used where they are, and the thread pool
+            is the process's; else the module is self-contained but for its weights.
+    """
+    messages: list[str] = []
+    target, options = lowered.target, lowered.options
+    kernels = translate(lowered.kernels, target, messages)
+    manifest = describe_program(lowered.program, target, messages, threads=options.threads)
+    interface = emit_host(
+        lowered.program,
+        lowered.kernels,
+        manifest,
+        bound_weights=in_process,
+        shared_pool=in_process,
+    )
+    pool = "" if in_process else pool_llvm(target.triple)
+    return "\n".join(part for part in (kernels, interface, pool) if part), manifest
+
+
+def emit(lowered: Lowered) -> Binary:
+    """Compile to an object file for an artifact."""
+    text, manifest = emit_llvm(lowered)
+    return Binary(manifest, text, compile_llvm(text, lowered.target), lowered.weights)
+
+
+def load(lowered: Lowered) -> Program:
+    """Compile into this process."""
+    from tfc.runtime.jit import load_object
+    from tfc.runtime.program import Program
+
+    text, manifest = emit_llvm(lowered, in_process=True)
+    library = load_object(compile_llvm(text, lowered.target))
+    constants = [op.value.data.array for op in lowered.constants]
+    return Program(library.address, manifest.name, constants=constants, keep=library)
+
+
+def save(binary: Binary, path: str | os.PathLike[str]) -> None:
+    """Write an artifact by the suffix of ``path`` (.so, .o) and its C header beside it.
+
+    Raises:
+        ArtifactError: the path cannot be written, or the target has no such artifact.
+    """
+    from tfc.codegen.artifact import write_artifact
+
+    write_artifact(binary, Path(path))
+
+
+def _run(module: ModuleOp, stages: str, options: Options) -> None:
+    given = {"cpu": options.cpu, "target": options.target, "name": options.name}
+    run_pipeline(
+        module,
+        stages,
+        options={k: v for k, v in given.items() if v is not None},
+        instruments=list(options.instruments) or None,
+    )

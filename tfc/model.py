@@ -1,0 +1,190 @@
+"""A compiled model in Python: make one from a file, a protobuf or a graph, call it, save it.
+
+    model = tfc.compile("model.onnx")
+    y = model(x)                          # an array, or a tuple in declared order
+    model.run({"x": x})                   # {"y": array}
+    model.save("model.so")                # and model.h
+    tfc.load("model.so")(x)               # needs ctypes and numpy only
+
+`load` imports nothing of the compiler.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfc.dims import Dim
+from tfc.errors import ArtifactError, FeedError, nearest
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+
+    from tfc.compiler import Lowered
+    from tfc.options import Options
+    from tfc.runtime.program import Program
+
+Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """An input or output of a model.
+
+    Attributes:
+        name: its name in the graph or file.
+        shape: integers, and expressions where an extent depends on named dims.
+        dtype: of numpy.
+    """
+
+    name: str
+    shape: tuple[Dim, ...]
+    dtype: np.dtype[Any]
+
+
+class Compiled:
+    """A model that is ready to run in this process."""
+
+    def __init__(self, program: Program, lowered: Lowered | None = None) -> None:
+        from tfc.runtime.program import dtype_of
+
+        self._program, self._lowered = program, lowered
+        ports = program.manifest.inputs, program.manifest.outputs
+        self.inputs, self.outputs = (
+            tuple(Signature(p.name, p.shape, dtype_of(p.dtype)) for p in side) for side in ports
+        )
+
+    @property
+    def name(self) -> str:
+        """The prefix of the model's symbols in C."""
+        return self._program.manifest.name
+
+    def __call__(self, *arrays: Any) -> Array | tuple[Array, ...]:
+        """Run the model on inputs in declared order.
+
+        Returns:
+            The output, or a tuple of several in declared order; fresh arrays.
+
+        Raises:
+            FeedError: the number, a shape or a dtype does not fit; the input is named.
+            RunError: the model reports an error (an index out of range).
+        """
+        results = self._program.run(arrays)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
+        """Run the model on inputs by name; gives the outputs by name. Raises as calling does."""
+        names = [s.name for s in self.inputs]
+        for name in feeds:
+            if name not in names:
+                known = nearest(name, names) or f"the inputs are {', '.join(map(repr, names))}"
+                raise FeedError(f"the model has no input {name!r}", help=known)
+        missing = [n for n in names if n not in feeds]
+        if missing:
+            raise FeedError(f"no value for the input {', '.join(map(repr, missing))}")
+        results = self._program.run([feeds[n] for n in names])
+        return {s.name: r for s, r in zip(self.outputs, results, strict=True)}
+
+    def arena_size(self, **extents: int) -> int:
+        """Bytes of scratch memory of a run, for these extents of the named dims."""
+        return self._program.arena_size(extents)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as a shared library (.so) or an object (.o), and its C header.
+
+        Raises:
+            ArtifactError: the path cannot be written; or the model came from `load`, so that
+                its file is the artifact.
+        """
+        if self._lowered is None:
+            raise ArtifactError("a loaded model cannot be saved again", help="copy its file")
+        from tfc.compiler import emit, save
+
+        save(emit(self._lowered), path)
+
+    def __repr__(self) -> str:
+        def side(signatures: Sequence[Signature]) -> str:
+            return ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in signatures)
+
+        return f"<tfc model {self.name}: ({side(self.inputs)}) -> ({side(self.outputs)})>"
+
+
+def compile(
+    model: Any,
+    feeds: Sequence[Any] | None = None,
+    *,
+    name: str | None = None,
+    shapes: Mapping[str, Sequence[int | str]] | None = None,
+    cpu: str | None = None,
+    threads: int = 1,
+    validate_each_pass: bool = False,
+) -> Compiled:
+    """Compile a model for this machine.
+
+    Args:
+        model: the path of an ONNX file, an ``onnx.ModelProto``, a module in ``tfc``; or tensors
+            of a graph (one, or a list), the outputs of the model.
+        feeds: for tensors of a graph, the tensors that become inputs, in order; the
+            placeholders that the outputs need where it is left out.
+        name: the prefix of symbols; made from the file's name where it is left out.
+        shapes: extents that replace an input's declared ones; texts name dims.
+        cpu: what code is generated for, "native" if left out.
+        threads: how many threads a run uses.
+        validate_each_pass: interpret the module before and after every pass; slow.
+
+    Raises:
+        TfcError: the model cannot be read or compiled; the message says where and why.
+    """
+    from tfc.codegen.artifact.manifest import model_name
+    from tfc.compiler import load as load_in_process
+    from tfc.compiler import lower
+    from tfc.dims import parse
+    from tfc.options import Options
+
+    if name is None:
+        stem = os.path.splitext(os.path.basename(model))[0] if isinstance(model, str | os.PathLike) else "model"
+        name = model_name(stem)
+    options = Options(
+        name=name,
+        cpu=cpu,
+        threads=threads,
+        shapes={k: [parse(d) for d in v] for k, v in (shapes or {}).items()},
+        validate_each_pass=validate_each_pass,
+    )
+    lowered = lower(as_module(model, feeds, options), options)
+    return Compiled(load_in_process(lowered), lowered)
+
+
+def as_module(model: Any, feeds: Sequence[Any] | None, options: Options) -> ModuleOp:
+    """The module of whatever `compile` takes."""
+    from xdsl.dialects.builtin import ModuleOp
+
+    if isinstance(model, ModuleOp):
+        return model
+    if isinstance(model, str | bytes | os.PathLike) or hasattr(model, "SerializeToString"):
+        from tfc.frontend.onnx.importer import import_onnx
+
+        return import_onnx(model, shapes=options.shapes, name=options.name)
+    from tfc.graph.specialise import specialise
+
+    return specialise(model, feeds, shapes=options.shapes, name=options.name)
+
+
+def load(path: str | os.PathLike[str], *, threads: int = 0) -> Compiled:
+    """Load an artifact that `tfc-compile` or `Compiled.save` wrote.
+
+    Args:
+        path: of a shared library, or of an object (which needs llvmlite).
+        threads: how many threads a run may use; 0 for as many as it was compiled for.
+
+    Raises:
+        ArtifactError: it is missing, truncated, no model of tfc, or not for this machine.
+    """
+    from tfc.runtime.loader import load_program
+
+    return Compiled(load_program(path, threads=threads))
