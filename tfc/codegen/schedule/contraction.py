@@ -38,7 +38,7 @@ from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.types import element, shape_of
-from tfc.dims import Dim, Expr, maximum, product
+from tfc.dims import Dim, Expr, product
 
 UNROLL = 4
 """Steps of the depth in one iteration: they share its overhead."""
@@ -131,7 +131,10 @@ class _Generator:
         rows = self.row.extent
         self.items = items
         self.items_per_block = 1
-        self.tiles_per_block = max(1, wanted // self.rows.height)
+        self.tiles_per_block = max(1, -(-wanted // self.rows.height))
+        if isinstance(self.rows.tiles, int) and self.rows.tiles:
+            blocks = -(-self.rows.tiles // self.tiles_per_block)
+            self.tiles_per_block = -(-self.rows.tiles // blocks)
         if isinstance(rows, int) and 0 < rows <= wanted:
             most = wanted // rows
             if isinstance(items, int):
@@ -402,7 +405,7 @@ class _Rows:
             return
         with e.loop(e.minimum(high, self.tall), lower=low) as loop:
             tile(self.height, loop.variable * self.height)
-        with e.loop(high, lower=maximum(low, self.tall)) as loop:
+        with e.loop(high, lower=e.maximum(low, self.tall)) as loop:
             tile(self.height - 1, loop.variable * (self.height - 1) + self.tall)
 
     def _each_symbolic(self, e: Emitter, rows: Expr, block: Dim, count: int, tile: Callable[[int, Dim], None]) -> None:
@@ -417,7 +420,7 @@ class _Rows:
             at = loop.variable * height
             tile(height, e.minimum(at, rows - height) if self.overlap and not exact else at)
         if not exact:
-            with e.loop(e.minimum(rows, high * height), lower=maximum(low * height, full * height)) as loop:
+            with e.loop(e.minimum(rows, high * height), lower=e.maximum(low * height, full * height)) as loop:
                 tile(1, loop.variable)
 
 

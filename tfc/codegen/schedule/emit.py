@@ -155,6 +155,12 @@ class Emitter:
             return min(x, y)
         return self.bind(self(arith.MinSIOp(self.index(x), self.index(y))), "min")
 
+    def maximum(self, x: Dim, y: Dim) -> Dim:
+        """The larger of two indices. (`dims.maximum` takes names for extents, which are not 0.)"""
+        if isinstance(x, int) and isinstance(y, int):
+            return max(x, y)
+        return self.bind(self(arith.MaxSIOp(self.index(x), self.index(y))), "max")
+
     def compare(self, predicate: str, x: Dim, y: Dim) -> SSAValue:
         """``x predicate y`` of indices as ``i1``; predicates are arith's (``slt``, ``ult``, ...)."""
         return self(kernel.CompareOp(predicate, self.index(x), self.index(y)))
