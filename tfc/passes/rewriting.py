@@ -9,7 +9,8 @@ A rule looks at one operation and gives the values that replace its results, or 
 it does not apply; what it emits stands before the operation. It changes nothing in place,
 so the driver alone keeps the worklist, the locations, the name hints and the dead code:
 
-* every emitted operation has the location of the operation that the rule replaces;
+* every emitted operation has the location of the operation that the rule replaces, and its
+  discardable attributes (its device);
 * a result's name hint goes to the value that replaces it;
 * an operation without a use left is erased at once, so "has one use" means what it says;
 * a rule that goes round in circles is reported by name, never a hang.
@@ -60,6 +61,8 @@ class Emitter:
         block = self.anchor.parent
         assert block is not None, "a rule sees attached operations only"
         _stamp(op, self.anchor.location)
+        for name, attribute in self.anchor.attributes.items():  # its device, above all
+            op.attributes.setdefault(name, attribute)
         block.insert_op_before(op, self.anchor)
         self.made.append(op)
         return op.results

@@ -1,0 +1,32 @@
+"""What the kernels of a module become: LLVM IR, assembly, an object file."""
+
+from __future__ import annotations
+
+from xdsl.dialects.builtin import ModuleOp
+
+from tfc.codegen.cpu.objects import compile_llvm, llvm_assembly
+from tfc.codegen.cpu.targets import Target
+from tfc.codegen.cpu.translate import translate
+from tfc.dialects.kernel import FuncOp
+from tfc.errors import OptionError
+
+
+def emit_kernels(module: ModuleOp, form: str, triple: str | None, cpu: str | None) -> str | bytes:
+    """All ``kernel.func`` of ``module`` in the given form: llvm, asm or obj.
+
+    Raises:
+        OptionError: the module has no kernels, or the target is unknown.
+    """
+    kernels = [op for op in module.walk() if isinstance(op, FuncOp)]
+    if not kernels:
+        raise OptionError(
+            f"expected a module with kernels for -t {form}, got one without",
+            help="run the passes that make them first: -p optimise,lower",
+        )
+    target = Target.parse(triple, cpu)
+    text = translate(kernels, target)
+    if form == "llvm":
+        return text
+    if form == "asm":
+        return llvm_assembly(text, target)
+    return compile_llvm(text, target)

@@ -1,0 +1,89 @@
+"""How a tool ends: a clear message and an exit status, never a Python traceback.
+
+    model.mlir:7:3: error: 'tfc.transpose' (C1): expected a permutation of [0, 1], got [0, 0]
+
+Exit status 1: the user can mend it. 2: the command line is wrong. 3: a bug in tfc; the
+message says so and where the file is that shows it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+USER, USAGE, BUG = 1, 2, 3
+
+
+def guarded(tool: str, body: Callable[[], int]) -> int:
+    """Run ``body``; report what it raises on stderr and give the exit status."""
+    try:
+        return body()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        _forget_stdout()
+        return 0
+    except Exception as error:
+        status, message = explain(error, tool)
+        sys.stderr.write(message + "\n")
+        return status
+
+
+def explain(error: Exception, tool: str) -> tuple[int, str]:
+    """The exit status and the words for ``error``."""
+    from xdsl.utils.exceptions import VerifyException
+
+    from tfc.errors import OptionError, TfcError
+
+    if isinstance(error, OptionError):
+        return USAGE, str(error)
+    if isinstance(error, TfcError):
+        return USER, str(error)
+    if isinstance(error, VerifyException):
+        return USER, f"error: {error}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return USER, f"{error.filename}: error: {(error.strerror or str(error)).lower()}"
+    if isinstance(error, UnicodeDecodeError):
+        return USER, "error: expected a text file in UTF-8, got other bytes"
+    return BUG, _bug(error, tool)
+
+
+def _bug(error: Exception, tool: str) -> str:
+    """Words for a bug in tfc; the traceback goes to a file."""
+    handle, name = tempfile.mkstemp(prefix=f"{tool}-", suffix=".txt")
+    with os.fdopen(handle, "w") as file:
+        file.write(" ".join(sys.argv) + "\n" + "".join(traceback.format_exception(error)))
+    kind = type(error).__name__
+    first = (str(error).splitlines() or [""])[0]
+    return (
+        f"{tool}: internal error: this is a bug in tfc: {kind}: {first}\n"
+        f"note: the details are in {name}"
+    )
+
+
+def _forget_stdout() -> None:
+    # Python flushes stdout when it exits, and would fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def write_output(path: str | None, data: str | bytes) -> None:
+    """Write to ``path`` as a whole or not at all; to stdout where it is None or ``-``."""
+    if path is None or path == "-":
+        if isinstance(data, bytes):
+            sys.stdout.buffer.write(data)
+        else:
+            sys.stdout.write(data)
+        return
+    target = Path(path)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+        os.replace(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, path) from None
