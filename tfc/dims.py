@@ -233,7 +233,7 @@ def _divide(x: Dim, y: Dim) -> tuple[Dim, Dim]:
         if exact:
             q, r = _divide(rest, y)
             return whole + q, r
-    elif isinstance(y, Expr) and len(y.terms) == 1:
+    elif len(y.terms) == 1:
         ((divisor, scale),) = y.terms
         quotient: list[tuple[Monomial, int]] = []
         for monomial, coefficient in _terms(x):

@@ -61,8 +61,7 @@ class Section:
     def write(self, file: BinaryIO) -> None:
         """Append the contents to ``file``."""
         if isinstance(self.data, Weights):
-            for chunk in self.data.chunks():
-                file.write(chunk)
+            self.data.write(file)
         elif isinstance(self.data, bytes):
             file.write(self.data)
 

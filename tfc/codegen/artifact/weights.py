@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, BinaryIO, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,11 @@ class Weights:
                 yield chunk
         assert position <= self.size, "parts lie inside the block"
         yield from _zeros(self.size - position)
+
+    def write(self, file: BinaryIO) -> None:
+        """Append the bytes to ``file``."""
+        for chunk in self.chunks():
+            file.write(chunk)
 
     def fill(self, block: NDArray[np.uint8]) -> None:
         """Write the bytes into ``block``, which has ``size`` of them."""

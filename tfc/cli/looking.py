@@ -1,0 +1,62 @@
+"""The options that look inside a compilation, the same for both tools.
+
+    --print-ir-before=PASSES --print-ir-after-all --print-ir-after-change --dump-ir=DIR
+    --time-report --trace-rules --validate-each-pass
+
+What they show goes to stderr or to files.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfc.passes.instrumentation import Instrument
+
+
+def add_arguments(parser: argparse.ArgumentParser, tool: str) -> None:
+    """Add the group "looking inside" to the parser of ``tool``."""
+    looking = parser.add_argument_group("looking inside")
+    add = looking.add_argument
+    add("--print-ir-before", default="", metavar="PASSES", help="names, by commas")
+    add("--print-ir-after-all", action="store_true")
+    add("--print-ir-after-change", action="store_true")
+    add("--dump-ir", metavar="DIR", help="one file for each pass, read back by tfc-opt")
+    add("--time-report", action="store_true", help="what each pass took")
+    add("--trace-rules", action="store_true", help="name each rule that fires")
+    add("--verify-each", action="store_true", help="verify after every pass")
+    add(
+        "--validate-each-pass",
+        action="store_true",
+        help="interpret the module before and after each pass; name the first that changed a value",
+    )
+    add(
+        "--reproducer",
+        default=f"{tool}-crash.mlir",
+        metavar="FILE",
+        help=f"what a crash in a pass writes ({tool}-crash.mlir)",
+    )
+
+
+def instruments(options: argparse.Namespace) -> list[Instrument]:
+    """Who watches the passes, by the parsed options."""
+    from tfc.passes import instrumentation as watch
+
+    found: list[Instrument] = watch.from_environment()
+    if options.trace_rules:
+        found.append(watch.TraceRules())
+    if options.print_ir_before:
+        found.append(watch.PrintBefore(options.print_ir_before.split(",")))
+    if options.print_ir_after_all or options.print_ir_after_change:
+        found.append(watch.PrintAfter(only_changes=not options.print_ir_after_all))
+    if options.dump_ir:
+        found.append(watch.DumpIr(Path(options.dump_ir)))
+    if options.time_report:
+        found.append(watch.TimeReport())
+    if options.validate_each_pass:
+        from tfc.passes.validate import ValidateEachPass
+
+        found.append(ValidateEachPass(seed=getattr(options, "seed", 0), directory=Path.cwd()))
+    return found
