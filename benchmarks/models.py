@@ -210,8 +210,7 @@ def resnet50() -> Workload:
         else:
             values = random.normal(0, (2 / max(1, int(np.prod(shape[1:])))) ** 0.5, shape)
         graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
-    constants = {t.name for t in graph.initializer}
-    (data,) = [i for i in graph.input if i.name not in constants]
+    (data,) = [i for i in graph.input if i.name in used and i.name not in shapes]
     del graph.input[:]
     graph.input.append(data)
     shape = [d.dim_value for d in data.type.tensor_type.shape.dim]
