@@ -78,13 +78,13 @@ class Binary:
 
 def optimise(module: ModuleOp, options: Options) -> None:
     """Run the stages on ``tfc``, in place; `Options.shapes` have been applied before."""
-    _run(module, "optimise", options)
+    run_stages(module, "optimise", options)
 
 
 def lower(module: ModuleOp, options: Options) -> Lowered:
     """Optimise ``module`` and lower it to kernels and a host program, in place."""
     optimise(module, options)
-    _run(module, "lower", options)
+    run_stages(module, "lower", options)
     return Lowered(module, Target.parse(options.target, options.cpu), options)
 
 
@@ -138,7 +138,8 @@ def save(binary: Binary, path: str | os.PathLike[str]) -> None:
     write_artifact(binary, Path(path))
 
 
-def _run(module: ModuleOp, stages: str, options: Options) -> None:
+def run_stages(module: ModuleOp, stages: str, options: Options) -> None:
+    """Run passes and stages of `tfc.passes.pipeline` with what ``options`` say, in place."""
     given = {"cpu": options.cpu, "target": options.target, "name": options.name}
     run_pipeline(
         module,

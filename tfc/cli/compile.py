@@ -1,0 +1,287 @@
+"""``tfc-compile``: a model file becomes native code, with a C header beside it.
+
+    tfc-compile model.onnx -o model.so            a shared library, and model.h
+    tfc-compile model.onnx --emit=llvm            what the code looks like
+
+Results go to files or to stdout; progress, reports and errors go to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfc.cli import looking
+from tfc.cli.progress import Progress, watching
+from tfc.cli.reporting import guarded, write_output
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+
+    from tfc.codegen.artifact.write import Binary
+    from tfc.dims import Dim
+    from tfc.options import Options
+
+EXAMPLES = """
+examples:
+  tfc-compile model.onnx -o model.so        a shared library for this machine, and model.h
+  tfc-compile model.onnx -o model.o         an object, to be linked into a program of yours
+  tfc-compile model.onnx -o net.so --cpu=x86-64-v3
+                                            runs on every x86-64 with AVX2
+  tfc-compile model.onnx -o model.o --target=aarch64-linux-gnu
+                                            for another machine
+  tfc-compile model.onnx --shape x=1x3x224x224
+                                            fix the extents of an input
+  tfc-compile model.onnx --shape x=batch,3,224,224
+                                            ... or name one: any batch size, one library
+  tfc-compile model.onnx --emit=tfc         look at a stage: tfc, kernel, host, llvm, asm
+  tfc-compile model.onnx --emit=tfc -o model.mlir
+                                            ... with the constants beside it, for tfc-opt
+  tfc-compile model.onnx --time-report      what each pass took
+
+calling it:
+  C        #include "model.h"; see the comment at its top. Link with -lm -lpthread.
+  Python   import tfc; model = tfc.load("model.so"); y = model(x)
+
+exit status: 0 done; 1 an error in the model or the file system; 2 an error on the command line;
+3 a bug in tfc
+"""
+
+STAGES = {"tfc": "", "kernel": "optimise,fusion,kernels", "host": "optimise,lower"}
+"""Forms of --emit that are modules, and the passes that lead there."""
+
+TEXTS = ("llvm", "asm")
+_REPRODUCED = 1 << 26
+"""Model files below this size have a copy kept while passes run, to reproduce a crash from."""
+
+FORMS = (*STAGES, *TEXTS, "obj", "so")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The tool; gives the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if any(a in ("--version", "-v") for a in arguments):  # without importing what is not needed
+        from importlib.metadata import version
+
+        print(f"tfc-compile {version('tfc')}")
+        return 0
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as leaving:  # argparse has said why
+        return int(leaving.code or 0)
+    return guarded("tfc-compile", lambda: _run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tfc-compile",
+        description="Compile a model file (ONNX, or a module of tfc) to native code.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("file", help="the model; what it is is told by its contents")
+    add("-o", "--output", metavar="FILE", help="what to write: FILE.so, .o, .ll or .s; - is stdout")
+    add("--emit", metavar="FORM", help=f"{', '.join(FORMS)}; by the name of the output if left out")
+    add("--name", help="the prefix of the C functions; the output's name if left out")
+    add("--shape", action="append", default=[], metavar="INPUT=EXTENTS",
+        help="extents of an input: numbers or names, between them x or a comma")  # fmt: skip
+    add(
+        "--threads", default="1", metavar="N", help="threads of a run, if its caller asks for 0 (1)"
+    )
+    add("-q", "--quiet", action="store_true", help="no progress and no summary")
+    add("-v", "--version", action="store_true", help="print the version")
+
+    machine = parser.add_argument_group("the machine that code is for")
+    machine.add_argument(
+        "--cpu", metavar="NAME", help="native (the default), x86-64-v3, x86-64-v4, ..."
+    )
+    machine.add_argument(
+        "--target", metavar="TRIPLE", help="aarch64-linux-gnu, ...; this machine's"
+    )
+    looking.add_arguments(parser, "tfc-compile")
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    form, output = _destination(given)
+    options = _options(given, output)
+    if output != "-" and form not in STAGES:
+        from tfc.codegen.artifact.write import check_output
+
+        check_output(output, form)  # before the work, not after it
+    began = time.perf_counter()
+    with Progress(quiet=given.quiet) as progress:
+        if form in STAGES:
+            _emit_module(given, options, form, output, progress)
+            return 0
+        binary = _compiled(given, options, progress)
+        compiled = time.perf_counter()
+        progress.at("writing", 0.9)
+        if output == "-":
+            from tfc.codegen.artifact.write import text_of
+
+            write_output("-", text_of(binary, form))
+            return 0
+        from tfc.codegen.artifact import write_artifact
+
+        files = write_artifact(binary, output, form)
+    if not given.quiet:
+        times = {"compiling": compiled - began, "writing": time.perf_counter() - compiled}
+        sys.stderr.write("\n".join(_summary(binary, files, times)) + "\n")
+    return 0
+
+
+def _destination(given: argparse.Namespace) -> tuple[str, str]:
+    """The form that is asked for, and the file; ``-`` is stdout."""
+    from tfc.codegen.artifact.write import form_of
+    from tfc.errors import OptionError, nearest
+
+    if given.emit is not None and given.emit not in FORMS:
+        known = nearest(given.emit, FORMS) or f"known: {', '.join(FORMS)}"
+        raise OptionError(f"unknown form {given.emit!r}", help=known)
+    output = given.output
+    form = given.emit or ("so" if output is None else form_of(output))
+    if output is None:
+        suffix = {"so": ".so", "obj": ".o"}.get(form)
+        output = Path(given.file).stem + suffix if suffix else "-"
+    if output == "-" and form in ("so", "obj"):
+        raise OptionError(f"--emit={form} is written to a file: name it by -o")
+    return form, output
+
+
+def _options(given: argparse.Namespace, output: str) -> Options:
+    """The compiler's options; what can be wrong with them is said before any work."""
+    from tfc.codegen.artifact.manifest import check_name, model_name
+    from tfc.codegen.cpu.targets import Target
+    from tfc.errors import OptionError
+    from tfc.options import Options
+
+    Target.parse(given.target, given.cpu)
+    if not given.threads.isascii() or not given.threads.isdigit() or not int(given.threads):
+        raise OptionError(f"expected a number of threads, at least 1, got {given.threads!r}")
+    if given.name is not None:
+        check_name(given.name)
+    return Options(
+        name=given.name or model_name(Path(given.file if output == "-" else output).stem),
+        cpu=given.cpu,
+        target=given.target,
+        threads=int(given.threads),
+        shapes=dict(map(read_shape, given.shape)),
+        validate_each_pass=given.validate_each_pass,
+    )
+
+
+def read_shape(text: str) -> tuple[str, list[Dim]]:
+    """An input and its extents: ``x=1x3x224``, ``x=batchx3x224`` or ``x=batch,2*n,224``.
+
+    A comma separates any extents; an ``x`` does beside a digit.
+
+    Raises:
+        OptionError: the text has another form.
+    """
+    from tfc.dims import parse
+    from tfc.errors import OptionError
+
+    name, equals, extents = text.rpartition("=")
+    words = extents.split(",") if "," in extents else re.split(r"(?<=\d)x|x(?=\d)", extents)
+    try:
+        dims = [parse(word.strip()) for word in words if word.strip() or len(words) > 1]
+    except ValueError:
+        dims = None
+    if not equals or not name or dims is None or any(isinstance(d, int) and d < 0 for d in dims):
+        raise OptionError(
+            f"expected --shape INPUT=EXTENTS, got {text!r}",
+            help="--shape x=1x3x224x224, or --shape x=batch,3,224,224 where one has a name",
+        )
+    return name, dims
+
+
+def _compiled(given: argparse.Namespace, options: Options, progress: Progress) -> Binary:
+    from tfc.codegen.cpu.targets import Target
+    from tfc.compiler import Lowered, emit
+
+    module = _lowered(given, options, STAGES["host"], progress)
+    progress.at("generating code", 0.5)
+    return emit(Lowered(module, Target.parse(options.target, options.cpu), options))
+
+
+def _emit_module(
+    given: argparse.Namespace, options: Options, form: str, output: str, progress: Progress
+) -> None:
+    from tfc.modulefile import module_text, write_module
+
+    module = _lowered(given, options, STAGES[form], progress)
+    if output == "-":
+        write_output("-", module_text(module) + "\n")
+    else:
+        write_module(module, Path(output))
+
+
+def _lowered(
+    given: argparse.Namespace, options: Options, stages: str, progress: Progress
+) -> ModuleOp:
+    """The model after ``stages``."""
+    from tfc.compiler import run_stages
+    from tfc.errors import InternalError
+    from tfc.frontend.files import read_file
+    from tfc.passes.pipeline import parse
+    from tfc.passes.reproducer import CrashReproducer
+
+    progress.at("reading", 0.0)
+    module = read_file(given.file, options)
+    crash = CrashReproducer(Path(given.reproducer))
+    watchers = [*looking.instruments(given), watching(progress, len(parse(stages)), 0.05, 0.5)]
+    if Path(given.file).stat().st_size < _REPRODUCED:
+        watchers.append(crash)
+    options = dataclasses.replace(options, instruments=watchers)
+    try:
+        run_stages(module, stages, options)
+    except Exception as error:
+        if crash.written is None:
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        raise InternalError(
+            f"{type(error).__name__}: {first}; `tfc-opt {crash.written}` shows it again"
+        ) from error
+    return module
+
+
+def _summary(binary: Binary, files: Sequence[Path], times: dict[str, float]) -> Iterator[str]:
+    """What was made, for people."""
+    manifest = binary.manifest
+    for number, file in enumerate(files):
+        size = file.stat().st_size
+        parts = f"  weights {human(binary.weights.size)}, code {human(size - binary.weights.size)}"
+        yield f"{file}  {human(size)}{parts if not number and binary.weights.size < size else ''}"
+    for what, ports in (("input", manifest.inputs), ("output", manifest.outputs)):
+        for port in ports:
+            yield f"  {what:<8} {port.name}: {port.dtype}[{', '.join(map(str, port.shape))}]"
+    arena = manifest.arena_size
+    yield f"  {'arena':<8} {human(arena) if isinstance(arena, int) else f'{arena} bytes'}"
+    target = manifest.target
+    yield f"  {'target':<8} {target.triple}, {target.cpu}, {manifest.threads} thread(s)"
+    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in times.items())
+    yield f"  {'time':<8} {sum(times.values()):.1f} s ({spent})"
+
+
+def human(size: int) -> str:
+    """A number of bytes as people write it."""
+    if size < 1000:
+        return f"{size} bytes"
+    value = float(size)
+    for unit in ("KB", "MB"):
+        value /= 1000
+        if value < 999.5:
+            return f"{value:.3g} {unit}"
+    return f"{value / 1000:,.2f} GB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
