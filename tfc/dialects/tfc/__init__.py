@@ -13,6 +13,10 @@ from tfc.dialects.tfc import (  # noqa: F401 # each file enters its operations i
     elementwise,
     fusion,
     gather,
+    gradient,
+    nn,
+    packed,
+    random,
     reduce,
     select,
     shape,
@@ -20,13 +24,14 @@ from tfc.dialects.tfc import (  # noqa: F401 # each file enters its operations i
 )
 from tfc.dialects.tfc.base import OPERATIONS
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
+from tfc.dialects.tfc.packed import AxesAttr
 from tfc.dialects.tfc.reduce import ExtremeKindAttr, ReduceKindAttr
 from tfc.dialects.tfc.select import PredicateAttr
 from tfc.dialects.tfc.state import AssignKindAttr
 from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceType, ShapeAttr
 
 ATTRIBUTES: list[type[Attribute]] = [
-    AssignKindAttr, ControlType, DimsAttr, ExtremeKindAttr, LiteralAttr, PredicateAttr, ReduceKindAttr,
+    AssignKindAttr, AxesAttr, ControlType, DimsAttr, ExtremeKindAttr, LiteralAttr, PredicateAttr, ReduceKindAttr,
     ResourceType, ShapeAttr,
 ]  # fmt: skip
 
