@@ -80,7 +80,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "fusion",
-        "pack-contractions,order-memory,fuse",
+        "pack-contractions,fold-constants,order-memory,fuse",
         "every operation is in a fusion, is a view, or is a named kernel",
     ),
     Stage("kernels", "lower-to-kernels", "no tensor type is left in a kernel"),

@@ -114,7 +114,8 @@ class _Generator:
             cut += 1
         depth = _known(self.depth.extent)
         pieces = max(1, -(-depth * size // tiles.PANEL_BYTES)) if cut == len(self.steps) else 1
-        length = -(-depth // pieces) if pieces == 1 else -(-depth // (pieces * UNROLL)) * UNROLL
+        length = -(-depth // (pieces * UNROLL)) * UNROLL if pieces > 1 else depth
+        pieces = max(1, -(-depth // max(1, length)))
         return Sum(tuple(self.steps[:cut]), tuple(self.steps[cut:]), length, pieces)
 
     def _blocks(self) -> None:
@@ -272,7 +273,7 @@ class _Generator:
     def _depth(self, x: Dim, w: Dim, low: Dim, high: Dim, sums: Sequence[SSAValue]) -> Sequence[SSAValue]:
         x, w = self._bound(x), self._bound(w)
         height = sums[0].type.get_shape()[0]  # pyright: ignore # a tile
-        unroll = _unroll(self.depth.extent, height)
+        unroll = UNROLL if self.sum.pieces > 1 else _unroll(self.depth.extent, height)
         whole = isinstance(self.depth.extent, int) and self.depth.extent % unroll == 0
         main = high if whole else low + (high - low) // unroll * unroll
 

@@ -1,0 +1,285 @@
+"""Contractions: matmuls and convolutions through `pack-contractions`, `fuse` and the tile generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from harness import Runner, values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+
+from tfc.codegen.cpu.targets import Target
+from tfc.codegen.schedule import tiles
+from tfc.dialects.tfc.activation import GeluOp, ReluOp
+from tfc.dialects.tfc.base import TensorOp
+from tfc.dialects.tfc.constant import ConstantOp
+from tfc.dialects.tfc.contraction import ConvolutionOp, DotOp
+from tfc.dialects.tfc.elementwise import AddOp
+from tfc.dialects.tfc.fusion import FusionOp
+from tfc.dialects.tfc.packed import AxesAttr, Axis, ContractOp
+from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp
+from tfc.dialects.tfc.types import Array, LiteralAttr, element_of, tensor_type
+from tfc.dims import Dim, evaluate, symbol
+from tfc.passes.pack_contractions import of_dot, pays
+from tfc.passes.pipeline import run_pipeline
+
+Body = Callable[..., Sequence[Operation]]
+
+
+def function(types: Sequence[Any], body: Body) -> ModuleOp:
+    """A module whose function has arguments of ``types`` and returns the last result of ``body``."""
+    block = Block(arg_types=types)
+    operations = list(body(*block.args))
+    block.add_ops([*operations, ReturnOp(operations[-1].results[0])])
+    signature = ([*types], [operations[-1].results[0].type])
+    return ModuleOp([FuncOp("main", signature, Region(block))])
+
+
+def execute(module: ModuleOp, *args: Array, dims: Mapping[str, int] | None = None, target: Target | None = None) -> Array:
+    """Run a fused function: each fusion as a kernel, in three pieces."""
+    (main,) = module.ops
+    assert isinstance(main, FuncOp)
+    block = main.body.block
+    values: dict[SSAValue, Array] = dict(zip(block.args, args, strict=True))
+    for op in block.ops:
+        operands = [values[o] for o in op.operands]
+        if isinstance(op, FusionOp):
+            values.update(zip(op.results, Runner.of_fusion(op, target)(*operands, dims=dims, pieces=3), strict=True))
+        elif isinstance(op, ConstantOp):
+            values[op.results[0]] = op.value.data.array
+        elif isinstance(op, ReshapeOp):
+            values[op.results[0]] = operands[0].reshape([evaluate(d, dims or {}) for d in op.shape.data])
+        else:
+            assert isinstance(op, ReturnOp), op
+            return operands[0]
+    raise AssertionError("no return")
+
+
+def check(
+    make: Callable[[SSAValue, SSAValue], TensorOp],
+    x: Array,
+    w: Array,
+    *,
+    constant: bool = False,
+    packs: bool = True,
+    names: Mapping[int, str] | None = None,
+    cpu: str | None = None,
+) -> ModuleOp:
+    """Compare with the reference of the operation; the error bound is that of a sum of its depth.
+
+    Args:
+        constant: whether ``w`` is known when the model is compiled.
+        packs: whether the pass takes the operation.
+        names: dims of ``x`` that are named.
+    """
+    names = names or {}
+    shape: list[Dim] = [symbol(names[d]) if d in names else n for d, n in enumerate(x.shape)]
+    tx, tw = tensor_type(shape, element_of(x.dtype)), tensor_type(w.shape, element_of(w.dtype))
+
+    def body(*args: SSAValue) -> Sequence[Operation]:
+        if not constant:
+            return [make(*args)]
+        weights = ConstantOp(LiteralAttr.of(w))
+        return [weights, make(args[0], weights.results[0])]
+
+    module = function([tx] if constant else [tx, tw], body)
+    source = next(o for o in module.walk() if isinstance(o, DotOp | ConvolutionOp))
+    static = make(*(value(a) for a in (x, w)))
+    want = static.reference(x, w)
+    options = {"cpu": cpu} if cpu else {}
+    run_pipeline(module, "pack-contractions,fold-constants,fuse", options=options)
+    assert packs == any(isinstance(o, ContractOp) for o in module.walk()), source
+    dims = {n: x.shape[d] for d, n in names.items()}
+    target = Target.parse(None, cpu) if cpu else None
+    got = execute(module, *([x] if constant else [x, w]), dims=dims, target=target)
+    size = static.reference(np.abs(x).astype(np.float64), np.abs(w).astype(np.float64))
+    # Each of ``depth`` additions rounds once, of at most the sum of the magnitudes.
+    unit = {2: 2.0**-7 if x.dtype != np.float16 else 2.0**-10, 4: 2.0**-22, 8: 2.0**-51}[x.dtype.itemsize]
+    assert got.shape == want.shape
+    assert (np.abs(got.astype(np.float64) - want.astype(np.float64)) <= unit * (size + 1)).all()
+    return module
+
+
+def value(array: Array) -> SSAValue:
+    return values(tensor_type(array.shape, element_of(array.dtype)))[0]
+
+
+def numbers(*shape: int, dtype: Any = np.float32) -> Array:
+    rng = np.random.default_rng(len(shape) * 100 + sum(shape))
+    return rng.uniform(-1, 1, shape).astype(dtype)
+
+
+def dot(batch_x: Sequence[int], batch_y: Sequence[int], contract_x: Sequence[int], contract_y: Sequence[int]) -> Any:
+    return lambda x, y: DotOp(x, y, batch_x, batch_y, contract_x, contract_y)
+
+
+MATMUL = dot([], [], [1], [0])
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 5, 7), (3, 4, 2), (7, 9, 16), (13, 17, 65), (129, 31, 100), (6, 64, 128), (50, 3, 300)])
+def test_matmul(m: int, k: int, n: int, constant: bool) -> None:
+    check(MATMUL, numbers(m, k), numbers(k, n), constant=constant)
+
+
+@pytest.mark.parametrize("m", [1, 2, 5, 6, 7, 64, 200])
+@pytest.mark.parametrize("n", [10, 64, 96])
+def test_symbolic_rows(m: int, n: int) -> None:
+    check(MATMUL, numbers(m, 20), numbers(20, n), constant=True, names={0: "batch"})
+
+
+def test_symbolic_rows_of_several_dims() -> None:
+    make = dot([], [], [2], [0])
+    module = check(make, numbers(3, 14, 20), numbers(20, 64), constant=True, names={0: "batch"})
+    (op,) = [o for o in module.walk() if isinstance(o, ContractOp)]
+    assert op.axes.one("row").extent == symbol("batch") * 14
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_dot_of_any_dims(data: st.DataObject) -> None:
+    """Batch, free and contracted dims of any number, in any order."""
+    extents = st.integers(1, 9)
+    batch = data.draw(st.lists(extents, max_size=2))
+    inner = data.draw(st.lists(extents, min_size=1, max_size=2))
+    rows = data.draw(st.lists(extents, max_size=2))
+    columns = data.draw(st.lists(st.integers(1, 40), max_size=2))
+    x = [*(("b", i, n) for i, n in enumerate(batch)), *(("k", i, n) for i, n in enumerate(inner)), *(("m", i, n) for i, n in enumerate(rows))]
+    y = [*x[: len(batch) + len(inner)], *(("n", i, n) for i, n in enumerate(columns))]
+    x, y = data.draw(st.permutations(x)), data.draw(st.permutations(y))
+
+    def positions(of: list[Any], role: str) -> list[int]:
+        return [d for _, d in sorted((i, d) for d, (r, i, _) in enumerate(of) if r == role)]
+
+    make = dot(positions(x, "b"), positions(y, "b"), positions(x, "k"), positions(y, "k"))
+    a, b = (numbers(*(n for _, _, n in of)) for of in (x, y))
+    check(make, a, b, packs=_packs(make, a, b))
+
+
+def _packs(make: Any, x: Array, y: Array) -> bool:
+    op = make(value(x), value(y))
+    return pays(op, of_dot(op))
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 7), (5, 0, 7), (5, 7, 0)])
+def test_empty(shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    check(MATMUL, numbers(m, k), numbers(k, n), packs=False)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_other_floats(dtype: Any) -> None:
+    check(MATMUL, numbers(13, 20, dtype=dtype), numbers(20, 70, dtype=dtype), constant=True)
+
+
+def test_integers_stay() -> None:
+    check_ints = numbers(4, 5, dtype=np.float32) * 9
+    x = check_ints.astype(np.int32)
+    module = function([tensor_type((4, 5), element_of(x.dtype)), tensor_type((5, 4), element_of(x.dtype))], lambda a, b: [MATMUL(a, b)])
+    run_pipeline(module, "pack-contractions,fuse")
+    np.testing.assert_array_equal(execute(module, x, x.T.copy()), x @ x.T)
+
+
+def test_attention_with_a_symbolic_length() -> None:
+    """q k^T and p v, where the length is a row, a column and a depth."""
+    q = numbers(2, 37, 3, 16)
+    kinds = tensor_type([2, symbol("length"), 3, 16], element_of(np.float32))
+    scores = function([kinds, kinds], lambda a, b: [DotOp(a, b, [0, 2], [0, 2], [3], [3])])
+    run_pipeline(scores, "pack-contractions,fuse")
+    assert any(isinstance(o, ContractOp) for o in scores.walk())
+    s = execute(scores, q, q, dims={"length": 37})
+    np.testing.assert_allclose(s, np.einsum("bshd,bthd->bhst", q, q), rtol=1e-4, atol=1e-5)
+    weights = tensor_type([2, 3, symbol("length"), symbol("length")], element_of(np.float32))
+    context = function([weights, kinds], lambda a, b: [DotOp(a, b, [0, 1], [0, 2], [3], [1])])
+    run_pipeline(context, "pack-contractions,fuse")
+    assert any(isinstance(o, ContractOp) for o in context.walk())
+    c = execute(context, s, q, dims={"length": 37})
+    np.testing.assert_allclose(c, np.einsum("bhst,bthd->bhsd", s, q), rtol=1e-4, atol=1e-4)
+
+
+def conv(strides: Sequence[int], dilations: Sequence[int], low: Sequence[int], high: Sequence[int], groups: int = 1) -> Any:
+    return lambda x, w: ConvolutionOp(x, w, strides, dilations, low, high, groups)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize(
+    ("x", "w", "make"),
+    [
+        ((2, 9, 7, 5), (3, 3, 5, 20), conv([1, 1], [1, 1], [1, 1], [1, 1])),
+        ((1, 14, 14, 3), (7, 7, 3, 64), conv([2, 2], [1, 1], [3, 3], [3, 3])),
+        ((2, 8, 8, 32), (1, 1, 32, 48), conv([1, 1], [1, 1], [0, 0], [0, 0])),
+        ((2, 8, 8, 32), (1, 1, 32, 48), conv([2, 2], [1, 1], [0, 0], [0, 0])),
+        ((1, 11, 13, 4), (3, 2, 4, 9), conv([1, 2], [2, 3], [2, 0], [0, 1])),
+        ((2, 7, 7, 12), (3, 3, 4, 30), conv([1, 1], [1, 1], [1, 1], [1, 1], 3)),
+        ((3, 21, 6), (5, 6, 17), conv([2], [1], [2], [2])),
+        ((1, 4, 5, 6, 3), (2, 3, 2, 3, 16), conv([1] * 3, [1] * 3, [0, 1, 1], [1, 1, 0])),
+        ((4, 7, 7, 64), (7, 7, 64, 10), conv([1, 1], [1, 1], [0, 0], [0, 0])),
+    ],
+)  # fmt: skip
+def test_convolution(x: Sequence[int], w: Sequence[int], make: Any, constant: bool) -> None:
+    check(make, numbers(*x), numbers(*w), constant=constant)
+
+
+def test_depthwise_stays() -> None:
+    check(conv([1, 1], [1, 1], [1, 1], [1, 1], 8), numbers(1, 5, 5, 8), numbers(3, 3, 1, 8), packs=False)
+
+
+@pytest.mark.parametrize("make", [conv([1, 1], [1, 1], [1, 1], [1, 1]), conv([1, 1], [1, 1], [0, 0], [0, 0])])
+def test_convolution_of_a_symbolic_batch(make: Any) -> None:
+    check(make, numbers(3, 6, 5, 8), numbers(3, 3, 8, 20), constant=True, names={0: "batch"})
+    check(make, numbers(3, 6, 5, 8), numbers(1, 1, 8, 20), constant=True, names={0: "batch"})
+
+
+@pytest.mark.parametrize(("make", "x", "w"), [
+    (MATMUL, (13, 700), (700, 70)), (conv([1, 1], [1, 1], [1, 1], [1, 1]), (1, 6, 7, 24), (3, 3, 24, 33)),
+    (conv([1, 1], [1, 2], [1, 1], [1, 1]), (1, 6, 7, 24), (3, 3, 24, 33)),
+])  # fmt: skip
+def test_long_sums_are_cut(make: Any, x: Sequence[int], w: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partial sums stand in the result between the chunks."""
+    monkeypatch.setattr(tiles, "PANEL_BYTES", 4096)
+    check(make, numbers(*x), numbers(*w), constant=True)
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v2", "x86-64-v3"])
+@pytest.mark.parametrize("n", [10, 48, 67])
+def test_lesser_cpus(cpu: str, n: int) -> None:
+    check(MATMUL, numbers(23, 30), numbers(30, n), constant=True, cpu=cpu)
+    check(MATMUL, numbers(23, 30), numbers(30, n), cpu=cpu)
+
+
+@pytest.mark.parametrize("activation", [ReluOp, lambda x: GeluOp(x, approximate=False)])
+@pytest.mark.parametrize(("m", "n"), [(20, 64), (23, 70), (1, 10)])
+def test_epilogue(m: int, n: int, activation: Any) -> None:
+    """Bias, residual and activation are part of the kernel where they are cheap."""
+    x, w, bias, residual = numbers(m, 30), numbers(30, n), numbers(n), numbers(m, n)
+    f32 = element_of(np.float32)
+
+    def body(a: SSAValue, r: SSAValue) -> Sequence[Operation]:
+        weights, b = ConstantOp(LiteralAttr.of(w)), ConstantOp(LiteralAttr.of(bias))
+        y = MATMUL(a, weights.results[0])
+        wide = BroadcastOp(b.results[0], (m, n), [1])
+        s = AddOp(y.results[0], wide.results[0])
+        t = AddOp(s.results[0], r)
+        return [weights, b, y, wide, s, t, activation(t.results[0])]
+
+    module = function([tensor_type((m, 30), f32), tensor_type((m, n), f32)], body)
+    final = [o for o in module.walk() if isinstance(o, TensorOp)][-1]
+    want = final.reference(x @ w + bias + residual)
+    run_pipeline(module, "decompose,canonicalize,pack-contractions,fold-constants,fuse")
+    got = execute(module, x, residual)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    if activation is ReluOp:
+        assert len([o for o in module.walk() if isinstance(o, FusionOp)]) == 1
+
+
+def test_axes_text_is_read_back() -> None:
+    axes = AxesAttr((Axis("row", symbol("n") * 2 + 1, x=symbol("n"), y=3), Axis("depth", 7, w=2)))
+    assert tuple(Axis.read(str(a)) for a in axes.data) == axes.data
+    with pytest.raises(ValueError, match="not an axis"):
+        Axis.read("row 3 z=1")

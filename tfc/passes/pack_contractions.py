@@ -1,0 +1,277 @@
+"""Matmuls and convolutions become ``tfc.contract``: panels of the right operand, strides for the left.
+
+    dot(x, w)             ->  contract(x, panels(w))
+    convolution(x, w)     ->  contract(pad(x), panels(w))
+    panels(w)             ->  transpose(reshape(pad(w)))        : [N / lanes, K, lanes]
+
+A contraction reads a vector of ``w`` and some numbers of ``x`` for each step of its sum. In panels the
+vectors stand in the order in which they are read; ``x`` needs no such help, and is read in place, a
+window of a convolution included: along a row of the image its ``width * channels`` numbers are one
+run. `fold-constants` packs constant weights when the model is compiled, so it runs next.
+
+Axes that are walked alike in ``x``, ``w`` and the result are joined: a 1x1 convolution is one matmul over all
+places of all images.
+
+A right operand that is computed by the model itself is read in place where its columns are
+contiguous and there are few of them, or few rows would use the panels. What the generic loop nest does as
+well stays: integers, depthwise convolutions, products with a vector, sums of one or two terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Attribute, SSAValue
+from xdsl.passes import ModulePass
+
+from tfc.codegen.cpu.targets import Target
+from tfc.codegen.schedule import tiles
+from tfc.dialects.tfc.base import Emit
+from tfc.dialects.tfc.constant import ConstantOp
+from tfc.dialects.tfc.contraction import ConvolutionOp, DotOp
+from tfc.dialects.tfc.packed import Axis, ContractOp
+from tfc.dialects.tfc.shape import PadOp, ReshapeOp, TransposeOp
+from tfc.dialects.tfc.types import LiteralAttr, Shape, dtype_of, element, is_float, shape_of
+from tfc.dims import Dim, product
+from tfc.passes.rewriting import Emitter, Rewritten, Rule, RuleSet, apply_rules
+
+FEW_ROWS = 16
+"""Rows that do not pay for packing a right operand at every run."""
+
+FEW_COLUMNS = 256
+"""Columns up to which rows of a right operand are close enough to be read in place."""
+
+SHORT = 4
+"""Rows that make a low tile: another axis is taken where there is a longer one."""
+
+
+@dataclass(frozen=True)
+class PackContractions(ModulePass):
+    """Give every contraction of floats the form that its generator reads.
+
+    Attributes:
+        cpu, target: what code is generated for: panels are as wide as its tiles.
+    """
+
+    name = "pack-contractions"
+    cpu: str | None = None
+    target: str | None = None
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        machine = Target.parse(self.target, self.cpu)
+
+        def pack(op: DotOp | ConvolutionOp, emit: Emitter) -> Rewritten:
+            found = of_dot(op) if isinstance(op, DotOp) else of_convolution(op)
+            return contract(op, found, machine, emit) if pays(op, found) else None
+
+        rule = Rule("pack", pack, (DotOp, ConvolutionOp), exact=False, text=__doc__ or "")
+        apply_rules(op, RuleSet([rule]))
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A contraction as indices, before its right operand is laid out.
+
+    Attributes:
+        low, high: what ``x`` is padded with; ``outer`` and ``inner`` move in the padded ``x``.
+        outer: indices of the result but for its columns, outermost first.
+        inner: indices of the sum, outermost first.
+        columns: how many there are.
+        adjacent: whether columns are next to each other in ``w``.
+        parts: the dims of ``w``, taken apart where it has groups.
+        order: those dims as own batches, inner axes, columns.
+    """
+
+    low: Sequence[int]
+    high: Sequence[int]
+    outer: Sequence[Axis]
+    inner: Sequence[Axis]
+    columns: Dim
+    adjacent: bool
+    parts: Shape
+    order: Sequence[int]
+
+    @property
+    def own(self) -> Sequence[Axis]:
+        """The batch axes along which ``w`` differs."""
+        return [a for a in self.outer if a.w != 0]
+
+    @property
+    def rows(self) -> Dim:
+        """Rows of the result that share one ``w``."""
+        return product(a.extent for a in self.outer if a.w == 0)
+
+    @property
+    def depth(self) -> Dim:
+        """Terms of each sum."""
+        return product(a.extent for a in self.inner)
+
+
+def of_dot(op: DotOp) -> Sum:
+    """The indices of a dot."""
+    x, y, result = shape_of(op.x), shape_of(op.y), shape_of(op.result)
+    bx, by, cx, cy = op.dims()
+    fx, fy = op.free()
+    sx, sy, sr = strides(x), strides(y), strides(result)
+    batch = [Axis("batch", result[k], sx[i], sy[j], sr[k]) for k, (i, j) in enumerate(zip(bx, by, strict=True))]
+    rows = [Axis("batch", x[d], sx[d], 0, sr[len(bx) + k]) for k, d in enumerate(fx)]
+    pairs = sorted(zip(cx, cy, strict=True))
+    inner = [Axis("step", x[i], sx[i], sy[j]) for i, j in pairs]
+    columns = joined([Axis("column", y[d], w=sy[d]) for d in fy])
+    adjacent = [a.w for a in columns] == [1]
+    order = [*by, *(j for _, j in pairs), *fy]
+    none = [0] * len(x)
+    return Sum(none, none, [*batch, *rows], inner, product(y[d] for d in fy), adjacent, y, order)
+
+
+def of_convolution(op: ConvolutionOp) -> Sum:
+    """The indices of a convolution."""
+    w, result = shape_of(op.w), shape_of(op.result)
+    steps, dilations, low, high = op.amounts()
+    low, high = [0, *low, 0], [0, *high, 0]
+    padded = [n + a + b for n, a, b in zip(shape_of(op.x), low, high, strict=True)]
+    sx, sw, sr = strides(padded), strides(w), strides(result)
+    groups, spatial = op.groups.value.data, range(1, len(padded) - 1)
+    columns = w[-1] // groups
+    places = [Axis("batch", result[d], sx[d] * steps[d - 1], 0, sr[d]) for d in spatial]
+    outer = [Axis("batch", result[0], sx[0], 0, sr[0]), *places]
+    taps = [Axis("step", w[d - 1], sx[d] * dilations[d - 1], sw[d - 1]) for d in spatial]
+    inner = [*taps, Axis("step", w[-2], 1, sw[-2])]
+    rank = len(w)
+    if groups == 1:
+        return Sum(low, high, outer, inner, columns, True, w, range(rank))
+    own = Axis("batch", groups, w[-2], columns, columns)
+    order = [rank - 1, *range(rank - 1), rank]
+    return Sum(low, high, [own, *outer], inner, columns, True, (*w[:-1], groups, columns), order)
+
+
+def pays(op: DotOp | ConvolutionOp, found: Sum) -> bool:
+    """Whether tiles beat the generic loop nest."""
+    extents = [found.columns, found.depth, *(a.extent for a in found.outer)]
+    if not is_float(element(op.operands[0])) or 0 in extents:
+        return False
+    if found.columns == 1 or found.depth in (1, 2):
+        return False
+    if isinstance(op, ConvolutionOp):  # depthwise or nearly so: a nest has channels for lanes
+        return op.groups.value.data == 1 or not isinstance(found.columns, int) or found.columns >= 4
+    few = isinstance(found.rows, int) and found.rows <= 4
+    runs = [(a.x, a.w) for a in joined(found.inner)] == [(1, 1)]
+    return not (few and runs and not isinstance(op.y.owner, ConstantOp))  # a dot product for each
+
+
+def contract(op: DotOp | ConvolutionOp, found: Sum, target: Target, emit: Emit) -> SSAValue:
+    """The contraction, of ``x`` in place and of ``w`` in a form of which vectors are read."""
+    x, w = op.operands
+    zero = LiteralAttr.splat(0, dtype_of(element(x)))
+    row = row_axis(joined(found.outer))
+    lanes = lane_count(target, element(x), row.extent, found.columns)
+    form = layout(w, found, lanes, target)
+    if form != "in place":
+        w = rows_by_columns(emit, w, found)
+        if form == "panels":
+            w = panels(emit, w, found.columns, lanes)
+        found = relaid(found, lanes if form == "panels" else None)
+    if any(found.low) or any(found.high):
+        x = emit(PadOp(x, emit(ConstantOp(zero)), found.low, found.high))
+    outer = joined(found.outer)
+    row = row_axis(outer)
+    *steps, depth = joined(found.inner)
+    apart = found.depth * lanes if form == "panels" else lanes
+    axes = [
+        *(a for a in outer if a is not row),
+        replace(row, role="row"),
+        *steps,
+        replace(depth, role="depth"),
+        Axis("panel", ceil(found.columns, lanes), w=apart, y=lanes),
+        Axis("column", found.columns, w=1, y=1),
+    ]
+    return emit(ContractOp(x, w, shape_of(op.result), axes, lanes, packed=form == "panels"))
+
+
+# The right operand
+
+
+def lane_count(target: Target, kind: Attribute, rows: Dim, columns: Dim) -> int:
+    """Columns in a panel."""
+    native = tiles.vector_lanes(target, kind)
+    if isinstance(columns, int) and columns < native:
+        return 1 << (columns - 1).bit_length()
+    return native * tiles.choose_vectors(target, kind, rows, columns)
+
+
+def layout(w: SSAValue, found: Sum, lanes: int, target: Target) -> str:
+    """How ``w`` is read: ``panels``, ``in place``, or as a matrix, row after row (``rows``)."""
+    if isinstance(w.owner, ConstantOp):
+        return "panels"
+    columns, rows = found.columns, found.rows
+    if not isinstance(columns, int):
+        return "in place" if found.adjacent else "rows"
+    ragged = columns % lanes != 0 and not target.masked_memory
+    few = isinstance(rows, int) and rows < FEW_ROWS
+    return "in place" if found.adjacent and not ragged and (columns <= FEW_COLUMNS or few) else "panels"
+
+
+def rows_by_columns(emit: Emit, w: SSAValue, found: Sum) -> SSAValue:
+    """``w`` as ``[own batches, depth, columns]``."""
+    if found.parts != shape_of(w):
+        w = emit(ReshapeOp(w, found.parts))
+    if list(found.order) != sorted(found.order):
+        w = emit(TransposeOp(w, found.order))
+    shape = (product(a.extent for a in found.own), found.depth, found.columns)
+    return w if shape_of(w) == shape else emit(ReshapeOp(w, shape))
+
+
+def panels(emit: Emit, w: SSAValue, columns: Dim, lanes: int) -> SSAValue:
+    """``[batch, depth, columns]`` as ``[batch, panel, depth, lanes]``, filled up with zeros."""
+    assert isinstance(columns, int), "panels are made of columns that are known"
+    batch, depth, _ = shape_of(w)
+    if columns % lanes:
+        zero = emit(ConstantOp(LiteralAttr.splat(0, dtype_of(element(w)))))
+        w = emit(PadOp(w, zero, [0, 0, 0], [0, 0, -columns % lanes]))
+    w = emit(ReshapeOp(w, [batch, depth, ceil(columns, lanes), lanes]))
+    return emit(TransposeOp(w, [0, 2, 1, 3]))
+
+
+def relaid(found: Sum, lanes: int | None) -> Sum:
+    """``found`` with the strides of ``[own batches, depth, columns]``, in panels of ``lanes``."""
+    wide: Dim = found.columns if lanes is None else lanes
+    whole = found.columns if lanes is None else ceil(found.columns, lanes) * lanes
+    inner = [replace(a, w=s * wide) for a, s in zip(found.inner, strides([a.extent for a in found.inner]), strict=True)]
+    apart = iter(strides([a.extent for a in found.own]))
+    outer = [replace(a, w=next(apart) * found.depth * whole) if a.w != 0 else a for a in found.outer]
+    return replace(found, inner=inner, outer=outer)
+
+
+# Axes
+
+
+def strides(shape: Sequence[Dim]) -> list[Dim]:
+    """How far apart neighbours along each dim are, in elements of a row-major tensor."""
+    return [product(shape[d + 1 :]) for d in range(len(shape))]
+
+
+def joined(axes: Sequence[Axis]) -> list[Axis]:
+    """The same walk with fewer axes: an axis that begins where the next one ends is one with it."""
+    found: list[Axis] = []
+    for axis in (a for a in axes if a.extent != 1):
+        if found and all(getattr(found[-1], k) == getattr(axis, k) * axis.extent for k in "xwy"):
+            axis = replace(axis, extent=found.pop().extent * axis.extent)
+        found.append(axis)
+    return found
+
+
+def row_axis(outer: Sequence[Axis]) -> Axis:
+    """The axis along which tiles are high: the innermost one, unless it is very short."""
+    shared = [a for a in outer if a.w == 0]
+    if not shared:
+        return Axis("row", 1)
+    long = [a for a in shared if not isinstance(a.extent, int) or a.extent >= SHORT]
+    return (long or shared)[-1]
+
+
+def ceil(x: Dim, y: int) -> Dim:
+    """``x / y``, rounded up."""
+    return -(-x // y) if isinstance(x, int) else (x + (y - 1)) // y
