@@ -10,7 +10,7 @@ elsewhere, so a formula may not count on either.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfc.codegen.cpu.ir import Code, Kind, literal
@@ -83,6 +83,13 @@ class Number:
         """Of integers, keeping the sign."""
         return self._binary("ashr", other)
 
+    def unsigned_shift_right(self, by: int) -> Number:
+        return self._binary("lshr", by)
+
+    def negated(self) -> Number:
+        """The opposite of a truth."""
+        return self._binary("xor", True)
+
     def fma(self, y: Number | float, z: Number | float) -> Number:
         """``self*y + z``."""
         operands = [self.text, self._lift(y), self._lift(z)]
@@ -145,15 +152,9 @@ class Number:
         """This magnitude and the sign of ``other``."""
         return self.new(self.code.intrinsic("copysign", self.kind, [self.text, other.text]))
 
+    def with_sign_of_zero(self, other: Number) -> Number:
+        """Where this is 0, with the sign of ``other``."""
+        return self.compare("oeq", 0.0).where(self.with_sign_of(other), self)
+
     def sqrt(self) -> Number:
         return self.new(self.code.intrinsic("sqrt", self.kind, [self.text]))
-
-    def each_lane(self, function: Callable[[Code, str], str]) -> Number:
-        """``function`` on each lane as a scalar."""
-        kind, code = self.kind, self.code
-        if not kind.lanes:
-            return self.new(function(code, self.text))
-        vector = "poison"
-        for lane in range(kind.lanes):
-            vector = code.insert(kind, vector, function(code, code.extract(kind, self.text, lane)), lane)
-        return self.new(vector)

@@ -1,0 +1,111 @@
+"""Fit the polynomials of `tfc.codegen.cpu.formulas` and print them.
+
+    python tools/fit_polynomials.py            (needs mpmath; 1 minute)
+
+Each is the best one of its degree: Remez' exchange in 60 digits, against the relative error of the
+whole function. Coefficients are rounded to the precision they are used in one by one, from
+the lowest power on, and the rest is fitted again each time.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+import mpmath as mp
+
+mp.mp.dps = 60
+Function = Callable[[mp.mpf], mp.mpf]
+
+
+def remez(f: Function, weight: Function, powers: Sequence[int], low: float, high: float):
+    """Coefficients of ``powers`` with the least greatest ``|weight * (p - f)|``, and that."""
+    size = len(powers) + 1
+    grid = [(mp.mpf(low) + high) / 2 - (mp.mpf(high) - low) / 2 * mp.cos(mp.pi * (i + 0.5) / 1200) for i in range(1200)]
+    values = [(x, f(x), weight(x)) for x in grid]
+    nodes = [values[int((0.5 - 0.5 * mp.cos(mp.pi * i / (size - 1))) * 1199)] for i in range(size)]
+    for _ in range(12):
+        rows = mp.matrix(size, size)
+        right = mp.matrix(size, 1)
+        for i, (x, y, w) in enumerate(nodes):
+            for k, power in enumerate(powers):
+                rows[i, k] = x**power
+            rows[i, size - 1] = (-1) ** i / w
+            right[i] = y
+        solution = mp.lu_solve(rows, right)
+        found = list(solution)[:-1]
+        errors = [w * (sum(c * x**p for c, p in zip(found, powers, strict=True)) - y) for x, y, w in values]
+        best: list[int] = []
+        for i, e in enumerate(errors):
+            if best and (errors[best[-1]] > 0) == (e > 0):
+                if abs(e) > abs(errors[best[-1]]):
+                    best[-1] = i
+            else:
+                best.append(i)
+        while len(best) > size:
+            best.pop(0 if abs(errors[best[0]]) < abs(errors[best[-1]]) else -1)
+        worst = max(abs(e) for e in errors)
+        if len(best) < size or worst < abs(solution[size - 1]) * 1.001:
+            break
+        nodes = [values[i] for i in best]
+    return found, worst
+
+
+def rounded(value: mp.mpf, single: bool) -> float:
+    number = float(value)
+    return struct.unpack("<f", struct.pack("<f", number))[0] if single else number
+
+
+def fit(name: str, f: Function, weight: Function, powers: Sequence[int], low: float, high: float, *, single: bool) -> None:
+    """Print the coefficients; those of doubles are precise enough to be rounded all at once."""
+    found, worst = remez(f, weight, powers, low, high)
+    kept = [] if single else [float(c) for c in found]
+    for k in range(len(kept), len(powers)):
+        def rest(x, k=k):
+            return f(x) - sum(c * x**p for c, p in zip(kept, powers[:k], strict=True))
+        found, worst = remez(rest, weight, powers[k:], low, high)
+        kept.append(rounded(found[0], single))
+    print(f"{name} = (  # 2**{float(mp.log(worst, 2)):.1f}")
+    for c in kept:
+        print(f"    {c!r},")
+    print(")", flush=True)
+
+
+HALF_LN2 = 0.3468
+ROOT = float(mp.sqrt(2))
+
+
+def series(f: Function, at_zero: float) -> Function:
+    """``f``, with its limit where it is 0/0."""
+    return lambda x: f(x) if abs(x) > mp.mpf(10) ** -25 else mp.mpf(at_zero)
+
+
+def main() -> None:
+    exp_tail = series(lambda r: (mp.expm1(r) - r) / r**2, 0.5)
+    for n in (4, 5):
+        fit(f"EXP{n}", exp_tail, lambda r: r * r / mp.exp(r), range(n + 1), -HALF_LN2, HALF_LN2, single=True)
+    fit("EXP_DOUBLE", exp_tail, lambda r: r * r / mp.exp(r), range(10), -HALF_LN2, HALF_LN2, single=False)
+    log_tail = series(lambda z: (mp.log1p(z) - z + z * z / 2) / z**3, 1 / mp.mpf(3))
+    for n in (7, 8):
+        fit(f"LOG{n}", log_tail, lambda z: abs(z**3 / (mp.log1p(z) if z else 1)), range(n + 1), ROOT / 2 - 1, ROOT - 1, single=True)
+    # log((1+s)/(1-s)) = 2s + s*z*P(z), z = s*s
+    log_odd = series(lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z, mp.mpf(2) / 3)
+    fit("LOG_DOUBLE", log_odd, lambda z: z, range(7), 0, 0.02946, single=False)
+    quarter = mp.pi / 4 + 1e-3
+    sin_tail = series(lambda s: (mp.sin(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, -mp.mpf(1) / 6)
+    cos_tail = series(lambda s: (mp.cos(mp.sqrt(s)) - 1 + s / 2) / s**2, mp.mpf(1) / 24)
+    fit("SIN", sin_tail, lambda s: s, range(3), 0, quarter**2, single=True)
+    fit("COS", cos_tail, lambda s: s * s, range(3), 0, quarter**2, single=True)
+    fit("SIN_DOUBLE", sin_tail, lambda s: s, range(5), 0, quarter**2, single=False)
+    fit("COS_DOUBLE", cos_tail, lambda s: s * s, range(5), 0, quarter**2, single=False)
+    atan_tail = series(lambda s: (mp.atan(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, -mp.mpf(1) / 3)
+    fit("ATAN", atan_tail, lambda s: s, range(11), 0, 1, single=False)
+    for cut in (0.85, 0.92):
+        small = series(lambda s: mp.erf(mp.sqrt(s)) / mp.sqrt(s) - 1, 2 / mp.sqrt(mp.pi) - 1)
+        fit(f"ERF_SMALL {cut}", small, lambda s: mp.mpf(1), range(6), 0, cut * cut, single=True)
+        for n in (6, 7, 8):
+            fit(f"ERF_LARGE{n} {cut}", lambda x: mp.log(mp.erfc(x)), lambda x: mp.erfc(x) / mp.erf(x), range(n + 1), cut, 3.95, single=True)
+
+
+if __name__ == "__main__":
+    main()
