@@ -167,7 +167,8 @@ class _Generator:
         items, task = self._bound(task % self.item_blocks), self._bound(task // self.item_blocks)
         own = [self._bound(i) for i in _indices(task, self.own)]
         column = self._bound(panel * self.lanes)
-        self.columns_at = [self._bound(column + p.first) for p in self.parts]
+        # Symbols even where there is one panel: the evaluator lets them stand for lanes.
+        self.columns_at = [self.e.bind(self.e.index(column + p.first), "column") for p in self.parts]
         self.masks = [self._mask(at, p) for at, p in zip(self.columns_at, self.parts, strict=True)]
         x = _dot(own, [a.x for a in self.own])
         w = self._bound(_dot([*own, panel], [*(a.w for a in self.own), self.panel.w]))
