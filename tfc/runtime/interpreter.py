@@ -1,0 +1,216 @@
+"""Run a module of `tfc` operations by their numpy references: the meaning of a program.
+
+    interpret(module, {"x": x})        the results of @main, in order
+
+Slow and obvious: the tests, ``tfc-opt --run`` and ``--validate-each-pass`` compare with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType
+from xdsl.ir import Block, Operation, SSAValue
+
+from tfc.dialects.tfc.base import TensorOp
+from tfc.dialects.tfc.fusion import FusionOp, YieldOp
+from tfc.dialects.tfc.state import AssignOp, GateOp, JoinOp, ReadOp, VariableOp
+from tfc.dialects.tfc.types import (
+    UNKNOWN_DIM,
+    Array,
+    ShapeAttr,
+    dtype_of,
+    element,
+    is_static,
+    shape_of,
+)
+from tfc.dims import Dim, Expr, evaluate, names, substitute
+from tfc.errors import FeedError, GraphError, InternalError, TfcError
+from tfc.location import describe
+
+Variables = MutableMapping[str, Array]
+
+
+def interpret(
+    module: ModuleOp,
+    inputs: Mapping[str, Array] | Sequence[Array],
+    variables: Variables | None = None,
+) -> list[Array]:
+    """The results of ``@main``, or of the only function.
+
+    Args:
+        inputs: arrays for the arguments, by name (``tfc.name``) or in order.
+        variables: their values by name, changed by assignments; those left out begin as zeros.
+
+    Raises:
+        FeedError: an input is missing or does not fit its argument.
+        GraphError: there is no such function, or an operation that has no reference.
+        RunError: the program reports an error.
+    """
+    function = _main(module)
+    arrays = _arguments(function, inputs)
+    sizes = _sizes(function, arrays)
+    if sizes and not all(is_static(d.data) for op in function.walk() for d in _shapes(op)):
+        function = function.clone()
+        for op in function.walk():
+            _put_sizes(op, sizes)
+    run = _Run({} if variables is None else variables, sizes)
+    return run.block(function.body.block, arrays)
+
+
+def argument_names(function: func.FuncOp) -> list[str]:
+    """The names of the arguments: ``arg0``, ``arg1``, ... where they have none."""
+    given = function.arg_attrs.data if function.arg_attrs is not None else ()
+    found: list[str] = []
+    for k in range(len(function.args)):
+        name = given[k].data.get("tfc.name") if k < len(given) else None
+        found.append(name.data if isinstance(name, StringAttr) else f"arg{k}")
+    return found
+
+
+def _main(module: ModuleOp) -> func.FuncOp:
+    functions = [op for op in module.walk() if isinstance(op, func.FuncOp)]
+    for function in functions:
+        if function.sym_name.data == "main" or len(functions) == 1:
+            return function
+    raise GraphError("expected a function @main to run, or only one function")
+
+
+def _arguments(function: func.FuncOp, inputs: Mapping[str, Array] | Sequence[Array]) -> list[Array]:
+    wanted = argument_names(function)
+    if isinstance(inputs, Mapping):
+        missing = [n for n in wanted if n not in inputs]
+        if missing:
+            raise FeedError(f"expected values for {', '.join(missing)}, got {', '.join(inputs) or 'none'}")
+        arrays = [np.asarray(inputs[n]) for n in wanted]
+    else:
+        arrays = [np.asarray(a) for a in inputs]
+        if len(arrays) != len(wanted):
+            raise FeedError(f"expected {len(wanted)} inputs, got {len(arrays)}")
+    for name, array, argument in zip(wanted, arrays, function.args, strict=True):
+        _check_input(name, array, argument)
+    return arrays
+
+
+def _check_input(name: str, array: Array, argument: SSAValue) -> None:
+    if not isinstance(argument.type, TensorType):
+        return
+    shape = shape_of(argument)
+    fits = array.dtype == dtype_of(element(argument)) and array.ndim == len(shape)
+    if not fits or any(isinstance(d, int) and d != n for d, n in zip(shape, array.shape, strict=True)):
+        got = f"{array.dtype} of shape {list(array.shape)}"
+        raise FeedError(f"expected {argument.type} for '{name}', got {got}")
+
+
+def _sizes(function: func.FuncOp, arrays: Sequence[Array]) -> dict[str, int]:
+    """The named dims of the arguments, from the extents of the arrays."""
+    extents: list[tuple[Dim, int]] = []
+    for argument, array in zip(function.args, arrays, strict=True):
+        if isinstance(argument.type, TensorType):
+            extents += zip(shape_of(argument), array.shape, strict=True)
+    sizes = {str(d): n for d, n in extents if isinstance(d, Expr) and names(d) == {str(d)} and d != UNKNOWN_DIM}
+    for dim, extent in extents:
+        if names(dim) <= sizes.keys() and (expected := evaluate(dim, sizes)) != extent:
+            raise FeedError(f"expected {dim} = {expected} for {sizes}, got an extent of {extent}")
+    return sizes
+
+
+def _shapes(op: Operation) -> list[ShapeAttr]:
+    return [p for p in op.properties.values() if isinstance(p, ShapeAttr)]
+
+
+def _put_sizes(op: Operation, sizes: Mapping[str, int]) -> None:
+    for name, attribute in op.properties.items():
+        if isinstance(attribute, ShapeAttr):
+            op.properties[name] = ShapeAttr(tuple(substitute(d, sizes) for d in attribute.data))
+
+
+class _Run:
+    """One run: the values of one region after another."""
+
+    def __init__(self, variables: Variables, sizes: Mapping[str, int]) -> None:
+        self.variables, self.sizes = variables, sizes
+        self.values: dict[SSAValue, Any] = {}
+
+    def block(self, block: Block, arguments: Sequence[Any]) -> list[Array]:
+        """The operands of the terminator; effects happen in program order, which keeps that of tokens."""
+        self.values.update(zip(block.args, arguments, strict=True))
+        for op in block.ops:
+            args = [self.get(o, op) for o in op.operands]
+            if isinstance(op, func.ReturnOp | YieldOp):
+                return args
+            self.values.update(zip(op.results, self.operation(op, args), strict=True))
+        return []
+
+    def get(self, value: SSAValue, user: Operation) -> Any:
+        if value not in self.values:
+            raise InternalError(f"'{user.name}' uses a value before its definition")
+        return self.values[value]
+
+    def operation(self, op: Operation, args: Sequence[Any]) -> Sequence[Any]:
+        if (effect := _EFFECTS.get(type(op))) is not None:
+            return effect(op, args, self.variables)
+        if isinstance(op, FusionOp):
+            return self.block(op.block, args)
+        if not isinstance(op, TensorOp):
+            raise GraphError(f"'{op.name}' has no reference", where=describe(op.location))
+        found = _reference(op, args)
+        results = list(found) if isinstance(found, tuple) else [found]
+        for result, array in zip(op.results, results, strict=True):
+            self.check(op, result, array)
+        return results
+
+    def check(self, op: TensorOp, result: SSAValue, array: Array) -> None:
+        """That a reference keeps what the operation's type promises."""
+        if not isinstance(result.type, TensorType):
+            return
+        shape, kind = shape_of(result), dtype_of(element(result))
+        wanted = [evaluate(d, self.sizes) if names(d) <= self.sizes.keys() else None for d in shape]
+        agrees = len(wanted) == array.ndim and all(w in (None, n) for w, n in zip(wanted, array.shape, strict=True))
+        if array.dtype != kind or not agrees:
+            got = f"{array.dtype}{list(array.shape)}"
+            raise InternalError(f"'{op.name}' promises {result.type} and gives {got}\n{op}")
+
+
+def _reference(op: TensorOp, args: Sequence[Array]) -> Array | tuple[Array, ...]:
+    try:
+        return op.reference(*args)
+    except NotImplementedError:
+        raise GraphError(f"'{op.name}' has no reference", where=describe(op.location)) from None
+    except TfcError as error:
+        error.where = error.where or describe(op.location)
+        raise
+
+
+def _name_of(handle: SSAValue) -> str:
+    assert isinstance(handle.owner, VariableOp), "only tfc.variable makes handles"
+    return handle.owner.variable.data
+
+
+def _read(op: Any, args: Sequence[Any], variables: Variables) -> Sequence[Any]:
+    name = _name_of(op.handle)
+    if name not in variables:
+        sizes = [d for d in shape_of(op.value) if isinstance(d, int)]
+        variables[name] = np.zeros(sizes, dtype_of(element(op.value)))
+    return [variables[name], None]
+
+
+def _assign(op: Any, args: Sequence[Any], variables: Variables) -> Sequence[Any]:
+    name, value, kind = _name_of(op.handle), np.array(args[1]), str(op.kind.data)
+    if kind != "set":
+        old = variables.get(name, np.zeros_like(value))
+        value = (old + value if kind == "add" else old - value).astype(value.dtype)
+    variables[name] = value
+    return [None]
+
+
+_EFFECTS: dict[type[Operation], Callable[[Any, Sequence[Any], Variables], Sequence[Any]]] = {
+    VariableOp: lambda op, args, variables: [None],
+    ReadOp: _read,
+    AssignOp: _assign,
+    GateOp: lambda op, args, variables: [args[0]],
+    JoinOp: lambda op, args, variables: [None],
+}
