@@ -27,8 +27,7 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from tfc.dialects.tfc.base import TensorOp
-from tfc.dialects.tfc.constant import ConstantOp
-from tfc.dialects.tfc.elementwise import ElementwiseOp
+from tfc.dialects.tfc.constant import ConstantOp, IotaOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp, ReverseOp, SliceOp, TransposeOp
 from tfc.dialects.tfc.state import StateOp
@@ -42,10 +41,14 @@ from tfc.dialects.tfc.types import (
     shape_of,
 )
 from tfc.passes.effects import is_pure
+from tfc.passes.elementwise import ELEMENTWISE
 from tfc.passes.rewriting import Emitter, replace
 
 MOVES = (BroadcastOp, ReshapeOp, ReverseOp, SliceOp, TransposeOp)
 """Operations that numpy does without touching an element, or by one copy."""
+
+FREE = (BroadcastOp, IotaOp)
+"""Operations that cost a kernel nothing: folding one would only add bytes to the program."""
 
 ELEMENTS_PER_SECOND = 2e7
 """A low guess of numpy's speed on the work that `_work` counts."""
@@ -98,12 +101,13 @@ class _Folder:
 
     def _values(self, op: TensorOp, literals: Sequence[Literal]) -> Sequence[Array] | None:
         splats = bool(literals) and all(x.is_splat and x.array.size for x in literals)
-        if splats and isinstance(op, ElementwiseOp):
+        if splats and isinstance(op, ELEMENTWISE):
             one = _computed(op, [x.array.reshape(-1)[:1] for x in literals])
             return [np.broadcast_to(one[0][0], _sizes(op.results[0]))]
         if splats and isinstance(op, MOVES):
             return [np.broadcast_to(literals[0].array.reshape(-1)[0], _sizes(op.results[0]))]
-        if self._grows(op) > self.budget.max_bytes:
+        grows = self._grows(op)
+        if grows > self.budget.max_bytes or (grows > 0 and isinstance(op, FREE)):
             return None
         left = self.budget.max_seconds - self.spent
         if left <= 0 or _work(op, literals) / ELEMENTS_PER_SECOND > left:
