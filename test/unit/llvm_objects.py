@@ -114,10 +114,14 @@ end:
 
 def scale_model(name: str = "scale", manifest: Manifest | None = None) -> bytes:
     """The object of a whole model; its one weight is the float at ``NAME_weights``."""
-    text = (manifest or scale_manifest(name)).to_json()
+    return compiled(scale_llvm(manifest or scale_manifest(name)))
+
+
+def scale_llvm(manifest: Manifest) -> str:
+    text = manifest.to_json()
     quoted = "".join(c if c not in '"\\' else f"\\{ord(c):02X}" for c in text)
-    ir = SCALE.replace("NAME", name).replace("LENGTH", str(len(text) + 1)).replace("TEXT", quoted)
-    return compiled(ir)
+    ir = SCALE.replace("NAME", manifest.name).replace("LENGTH", str(len(text) + 1))
+    return ir.replace("TEXT", quoted)
 
 
 def scale_manifest(name: str) -> Manifest:

@@ -35,7 +35,6 @@ class Progress:
         self.stream = sys.stderr if stream is None else stream
         self.quiet = quiet or not self.stream.isatty()
         self.label, self.share = "starting", 0.0
-        self._began = time.monotonic()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._paint_all, daemon=True)
 
@@ -44,7 +43,6 @@ class Progress:
         self.label, self.share = label, share
 
     def __enter__(self) -> Self:
-        self._began = time.monotonic()
         if not self.quiet:
             self._thread.start()
         return self
@@ -66,8 +64,9 @@ class Progress:
     def _paint_all(self) -> None:
         painted = False
         wait = PATIENCE
+        began = time.monotonic()
         while not self._done.wait(wait):
-            self._say(f"\r{self.line(time.monotonic() - self._began)}")
+            self._say(f"\r{self.line(time.monotonic() - began)}")
             painted, wait = True, PERIOD
         if painted:
             self._say(f"\r{' ' * len(self.line(0))}\r")

@@ -122,26 +122,27 @@ def _write_code(file: BinaryIO, binary: Binary, form: str, written: list[Path]) 
 
 def text_of(binary: Binary, form: str, weights: str = "") -> str:
     """The code as LLVM IR or assembly; it includes the file ``weights`` if that is given."""
-    text = binary.llvm + (_included(binary.manifest.symbol("weights"), weights) if weights else "")
+    lines = _included(binary.manifest.symbol("weights"), weights) if weights else []
     if form == "llvm":
-        return text
+        escaped = (line.replace("\\", "\\5C").replace('"', "\\22") for line in lines)
+        return binary.llvm + "".join(f'\nmodule asm "{line}"' for line in escaped) + "\n"
     from tfc.codegen.cpu.objects import llvm_assembly
     from tfc.codegen.cpu.targets import Target
 
     spec = binary.manifest.target
-    return llvm_assembly(text, Target.parse(spec.triple, spec.cpu))
+    text = llvm_assembly(binary.llvm, Target.parse(spec.triple, spec.cpu))
+    return text + "".join(f"{line}\n" for line in lines)
 
 
-def _included(symbol: str, file: str) -> str:
-    """Assembly, inside LLVM IR, that defines ``symbol`` by the bytes of ``file``."""
-    lines = [
+def _included(symbol: str, file: str) -> list[str]:
+    """Assembly that defines ``symbol`` by the bytes of ``file``."""
+    quoted = file.replace("\\", "\\\\").replace('"', '\\"')
+    return [
         ".section .rodata",
         f".p2align {ALIGNMENT.bit_length() - 1}",
         f".globl {symbol}",
         f".hidden {symbol}",
         f"{symbol}:",
-        f'.incbin "{file}"',
+        f'.incbin "{quoted}"',
         ".text",
     ]
-    escaped = (line.replace("\\", "\\5C").replace('"', "\\22") for line in lines)
-    return "\n" + "".join(f'module asm "{line}"\n' for line in escaped)
