@@ -1,0 +1,109 @@
+"""tfc: a compiler for dataflow graphs.
+
+    import tfc as tf                    the graph API, as in TensorFlow 1
+    x = tf.placeholder(tf.float32, [None, 784])
+    y = tf.nn.relu(tf.matmul(x, w) + b)
+    tf.Session().run(y, {x: value})
+
+    import tfc
+    model = tfc.compile("model.onnx")   or  tfc.compile(y, feeds=[x])
+    model.save("model.so")
+    tfc.load("model.so")(value)
+
+Each name is imported from its module when it is first used: ``import tfc`` itself imports nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_NAMES: dict[str, str] = {
+    "tfc.model": "Compiled compile load",
+    "tfc.options": "Options",
+    "tfc.errors": "ArtifactError FeedError GraphError ModelFileError OptionError RunError TfcError",
+    "tfc.graph.graph": (
+        "Graph GraphKeys add_to_collection colocate_with control_dependencies device get_collection "
+        "get_collection_ref get_default_graph name_scope reset_default_graph"
+    ),
+    "tfc.graph.node": "Operation Tensor",
+    "tfc.graph.shape": "TensorShape",
+    "tfc.graph.session": "ConfigProto InteractiveSession Session get_default_session",
+    "tfc.graph.dtypes": (
+        "DType as_dtype bfloat16 double float16 float32 float64 half int16 int32 int64 int8 uint16 "
+        "uint32 uint64 uint8"
+    ),
+    "tfc.graph.ops": "constant",
+    "tfc.graph.arrays": (
+        "bitcast boolean_mask broadcast_to concat ensure_shape expand_dims fill gather group identity "
+        "linspace matrix_band_part matrix_transpose no_op one_hot ones ones_like pad placeholder "
+        "placeholder_with_default rank reshape reverse sequence_mask shape size split squeeze stack "
+        "stop_gradient tile transpose unstack where zeros zeros_like"
+    ),
+    "tfc.graph.slicing": "newaxis strided_slice",
+    "tfc.graph.math": (
+        "abs accumulate_n acos acosh add add_n arg_max arg_min argmax argmin asin asinh atan atan2 atanh "
+        "bitwise_and bitwise_or bitwise_xor cast ceil clip_by_value cos cosh cumprod cumsum div divide "
+        "einsum equal erf erfc exp expm1 floor floordiv floormod greater greater_equal invert is_finite "
+        "is_inf is_nan left_shift less less_equal log log1p logical_and logical_not logical_or "
+        "logical_xor matmul maximum minimum mod multiply negative not_equal pow realdiv reciprocal "
+        "reduce_all reduce_any reduce_logsumexp reduce_max reduce_mean reduce_min reduce_prod reduce_std "
+        "reduce_sum reduce_variance right_shift rint round rsqrt saturate_cast sigmoid sign sin sinh "
+        "sqrt square squared_difference subtract tan tanh tensordot to_float to_int32 to_int64 truediv "
+        "truncatediv truncatemod"
+    ),
+    "tfc.graph.random": "random_normal random_uniform set_random_seed truncated_normal",
+    "tfc.graph.variables": (
+        "Variable assign assign_add assign_sub global_variables global_variables_initializer "
+        "initialize_all_variables local_variables local_variables_initializer trainable_variables "
+        "variables_initializer"
+    ),
+}
+"""The public names of each module."""
+
+_RENAMED: dict[str, tuple[str, str]] = {
+    "bool": ("tfc.graph.dtypes", "bool_"),
+    "convert_to_tensor": ("tfc.graph.ops", "convert"),
+    "lin_space": ("tfc.graph.arrays", "linspace"),
+    "range": ("tfc.graph.arrays", "range_"),
+    "slice": ("tfc.graph.arrays", "slice_"),
+    "tuple": ("tfc.graph.arrays", "tuple_"),
+}
+"""Public names that Python or numpy has too, and what they are called at home."""
+
+_MODULES = {
+    "errors": "tfc.errors",
+    "image": "tfc.graph.image",
+    "linalg": "tfc.graph.linalg",
+    "math": "tfc.graph.math",
+    "nn": "tfc.graph.nn",
+    "random": "tfc.graph.random",
+}
+"""Public modules."""
+
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value: Any = import_module(_MODULES[name])
+    else:
+        module, at_home = _RENAMED.get(name) or (_HOME.get(name), name)
+        if module is None:
+            raise AttributeError(f"module 'tfc' has no attribute {name!r}{_suggestion(name)}")
+        value = getattr(import_module(module), at_home)
+    globals()[name] = value
+    return value
+
+
+def _suggestion(name: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, [*_HOME, *_RENAMED, *_MODULES], n=2, cutoff=0.7)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, *_RENAMED, *_MODULES})

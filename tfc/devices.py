@@ -1,0 +1,138 @@
+"""Devices by name: whole, in part, and merged as TensorFlow merges them.
+
+    /job:worker/task:1  and inside it  /gpu:0     ->  /job:worker/task:1/device:GPU:0
+    /gpu:0              and inside it  /cpu:0     ->  /device:CPU:0
+
+The grammar stands in `device.lark`. A name that leaves parts out fits every device that has
+the parts it gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tfc.errors import GraphError, nearest
+
+_GRAMMAR = Path(__file__).with_name("device.lark")
+KINDS = ("CPU", "GPU")
+"""The types of device that tfc has code generators for."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device, or the part of its name that is given; None is a part left open."""
+
+    job: str | None = None
+    replica: int | None = None
+    task: int | None = None
+    kind: str | None = None
+    index: int | None = None
+
+    @staticmethod
+    def parse(text: str) -> Device:
+        """Read a name; the empty text leaves everything open.
+
+        Raises:
+            GraphError: it is no name of a device.
+        """
+        return _parse(text)
+
+    def over(self, outer: Device) -> Device:
+        """This inside ``outer``: its own parts win, the type and the index together."""
+        merged = {f.name: _first(getattr(self, f.name), getattr(outer, f.name)) for f in fields(self)}
+        if self.kind is not None and self.kind != outer.kind:
+            merged["index"] = self.index
+        return Device(**merged)
+
+    def fits(self, whole: Device) -> bool:
+        """Whether ``whole`` has every part that this one gives."""
+        pairs = ((getattr(self, f.name), getattr(whole, f.name)) for f in fields(self))
+        return all(mine is None or mine == theirs for mine, theirs in pairs)
+
+    def meet(self, other: Device) -> Device | None:
+        """The name that gives the parts of both; None where they contradict each other."""
+        for f in fields(self):
+            mine, theirs = getattr(self, f.name), getattr(other, f.name)
+            if mine is not None and theirs is not None and mine != theirs:
+                return None
+        return self.over(other)
+
+    def without_kind(self) -> Device:
+        """The same place with the type and the index left open."""
+        return replace(self, kind=None, index=None)
+
+    def __str__(self) -> str:
+        parts = [f"/{n}:{v}" for n in ("job", "replica", "task") if (v := getattr(self, n)) is not None]
+        if self.kind is not None or self.index is not None:
+            index = "*" if self.index is None else self.index
+            parts.append(f"/device:{self.kind or '*'}:{index}")
+        return "".join(parts)
+
+
+ANY = Device()
+"""The name that leaves everything open."""
+
+
+def join(texts: Iterable[str]) -> str:
+    """Names merged from the innermost to the outermost."""
+    merged = ANY
+    for text in texts:
+        merged = merged.over(Device.parse(text))
+    return str(merged)
+
+
+@cache
+def _parse(text: str) -> Device:
+    from lark.exceptions import UnexpectedInput
+
+    if not text:
+        return ANY
+    try:
+        parts = _parser().parse(text).children
+    except UnexpectedInput as error:
+        at = max((error.column or 1) - 1, 0)
+        raise GraphError(
+            f"'{text}' is no name of a device: not understood from '{text[at:]}' on",
+            help="names look like /device:GPU:0, /cpu:0 or /job:worker/task:1/device:CPU:0",
+        ) from None
+    found: dict[str, Any] = {}
+    for part in parts:
+        _read(part, found, text)
+    return Device(**found)
+
+
+@cache
+def _parser() -> Any:
+    from lark import Lark
+
+    return Lark(_GRAMMAR.read_text(), parser="earley")
+
+
+def _read(part: Any, found: dict[str, Any], text: str) -> None:
+    """Enter one parsed part of the name ``text``."""
+    name, args = part.data, part.children
+    if name in ("device", "short"):
+        kind, index = str(args[0]).upper(), _index(args[1])
+        if kind != "*" and kind not in KINDS:
+            known = [f"/device:{k}:0" for k in KINDS]
+            help = nearest(kind, KINDS) or f"known are {', '.join(known)}"
+            raise GraphError(f"'{text}' names a device of the unknown type {kind}", help=help)
+        given = {"kind": None if kind == "*" else kind, "index": index}
+    else:
+        given = {name: str(args[0]) if name == "job" else _index(args[0])}
+    for key, value in given.items():
+        if key in found:
+            raise GraphError(f"'{text}' names a device with two parts that say its {key}")
+        found[key] = value
+
+
+def _index(node: Any) -> int | None:
+    return int(node.children[0]) if node is not None and node.children else None
+
+
+def _first(mine: Any, theirs: Any) -> Any:
+    return theirs if mine is None else mine

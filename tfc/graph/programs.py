@@ -1,0 +1,94 @@
+"""A request made runnable: compiled for this machine, or interpreted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from xdsl.ir import Attribute
+
+from tfc.dialects.tfc.state import VariableOp
+from tfc.dialects.tfc.types import Array, dtype_of, element, shape_of
+from tfc.graph.specialise import Extract, output_types
+
+if TYPE_CHECKING:
+    from tfc.graph.session import ConfigProto
+
+Runnable: TypeAlias = Callable[[Sequence[Array]], Sequence[Any]]
+"""The outputs of a program for its inputs, both in order."""
+
+Storage: TypeAlias = Callable[[str, tuple[int, ...], "np.dtype[Any]"], Array]
+"""The array that holds the variable of a name, shape and dtype."""
+
+
+def compiled(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
+    """Machine code for this process, whose variables are the session's arrays."""
+    from tfc.compiler import load, lower
+    from tfc.options import Options
+    from tfc.runtime import program as runtime
+
+    place(found, config)
+    threads = max(config.intra_op_parallelism_threads, 1)
+    program = load(lower(found.module, Options(threads=threads)))
+    for k, port in enumerate(program.manifest.variables):
+        shape = tuple(d for d in port.shape if isinstance(d, int))
+        program.bind_variable(k, storage(port.name, shape, runtime.dtype_of(port.dtype)))
+    scalars = [k for k, port in enumerate(program.manifest.outputs) if not port.shape]
+    return _unwrapped(program.run, scalars)
+
+
+def interpreted(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
+    """The same by the operations' meaning in numpy."""
+    from tfc.runtime.interpreter import interpret
+
+    place(found, config)
+    held = {
+        op.variable.data: storage(op.variable.data, *_static(op.content))
+        for op in found.module.walk()
+        if isinstance(op, VariableOp)
+    }
+
+    def run(fed: Sequence[Array]) -> Sequence[Any]:
+        now = dict(held)
+        values = [np.array(v) for v in interpret(found.module, fed, now)]
+        for name, array in held.items():
+            if now[name] is not array:
+                array[...] = now[name]
+        return values
+
+    return _unwrapped(run, [k for k, (shape, _) in enumerate(output_types(found.module)) if not shape])
+
+
+def _static(content: Attribute) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    return tuple(d for d in shape_of(content) if isinstance(d, int)), dtype_of(element(content))
+
+
+def place(found: Extract, config: ConfigProto) -> None:
+    """Give each operation a device, where the graph asks for any or the session wants to know."""
+    if not config.log_device_placement and not any(op.device for op in found.nodes):
+        return
+    from tfc.dialects import context
+    from tfc.passes.place import Place
+
+    counts = config.device_count
+    Place(
+        cpus=max(counts.get("CPU", 1), 1),
+        gpus=counts.get("GPU", 0),
+        soft=config.allow_soft_placement,
+        explain=config.log_device_placement,
+    ).apply(context(), found.module)
+
+
+def _unwrapped(run: Runnable, scalars: Sequence[int]) -> Runnable:
+    """A program that gives numpy scalars, not arrays of rank 0, as TensorFlow does."""
+    if not scalars:
+        return run
+
+    def run_unwrapped(fed: Sequence[Array]) -> Sequence[Any]:
+        values: Any = run(fed)
+        for k in scalars:
+            values[k] = values[k][()]
+        return values
+
+    return run_unwrapped

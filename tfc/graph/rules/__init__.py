@@ -1,0 +1,13 @@
+"""The rules of all kinds of nodes, one file per family; see `tfc.graph.emit`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+FAMILIES = ("arrays", "math", "nn", "random", "state")
+
+
+def load() -> None:
+    """Enter every family's rules in `tfc.graph.emit.RULES`."""
+    for family in FAMILIES:
+        import_module(f"tfc.graph.rules.{family}")

@@ -1,0 +1,381 @@
+"""``tf.Session``: runs a graph.
+
+    with tf.Session() as session:
+        session.run(init)
+        y = session.run(relu, feed_dict={x: value})
+
+What a run needs of the graph is compiled when it is first asked for, once for each *signature*:
+the fetches, the fed tensors, and their shapes. Later runs look the compiled program up; the
+graph may grow between them. Variables live in the session, as arrays that all its programs
+share.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfc.dialects.tfc.types import Array, tensor_type
+from tfc.errors import FeedError, GraphError, RunError
+from tfc.graph.fetches import Fetches, key_of
+from tfc.graph.graph import Graph, get_default_graph
+from tfc.graph.node import Operation, Tensor
+from tfc.graph.programs import Runnable, compiled, interpreted
+from tfc.graph.source import here, quoted
+from tfc.graph.specialise import Request, as_feed, extract
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class ConfigProto:
+    """Options of a session, by the names that TensorFlow gives them.
+
+    Args:
+        allow_soft_placement: run nodes elsewhere whose device is not there.
+        device_count: how many devices of each type there are: ``{"CPU": 2}`` makes two virtual ones.
+        intra_op_parallelism_threads: threads of a run; 0 for 1.
+    """
+
+    def __init__(
+        self,
+        allow_soft_placement: bool = False,
+        device_count: Mapping[str, int] | None = None,
+        intra_op_parallelism_threads: int = 0,
+        log_device_placement: bool = False,
+        **_others: Any,
+    ) -> None:
+        self.allow_soft_placement, self.log_device_placement = allow_soft_placement, log_device_placement
+        self.device_count = dict(device_count or {})
+        self.intra_op_parallelism_threads = intra_op_parallelism_threads
+
+
+@dataclass
+class _Entry:
+    """A compiled signature."""
+
+    program: Runnable
+    reads: dict[Operation, Operation]
+    """Variables that must have a value, with a node that reads each; empty once all have."""
+
+
+class _Plan:
+    """Fetches and fed tensors: what is the same for all shapes that are fed."""
+
+    def __init__(self, graph: Graph, fetches: Any, feeds: Sequence[Any]) -> None:
+        self.fetches = Fetches(graph, fetches)
+        self.feeds = [as_feed(graph, f) for f in feeds]
+        if len(set(self.feeds)) < len(self.feeds):
+            raise quoted(GraphError("a tensor is fed twice"), here())
+        self.dtypes = [t.dtype.numpy for t in self.feeds]
+        # A fed tensor that is fetched too is not computed.
+        self.wanted = [t for t in self.fetches.tensors if t not in self.feeds]
+        self.passed = {
+            k: self.feeds.index(t) for k, t in enumerate(self.fetches.tensors) if t in self.feeds
+        }
+        self.idle = not self.wanted and not self.fetches.targets
+        self.entries: dict[Shapes, _Entry] = {}
+        self.rebuild = self.fetches.rebuild
+
+    def merge(self, values: Sequence[Array], fed: Sequence[Array]) -> list[Any]:
+        """The values of all fetched tensors, of which some were fed."""
+        computed = iter(values)
+        count = len(self.fetches.tensors)
+        return [
+            fed[self.passed[k]].copy() if k in self.passed else next(computed) for k in range(count)
+        ]
+
+
+class Session:
+    """Runs parts of a graph, and holds the values of its variables.
+
+    Args:
+        target: not used; for TensorFlow's signature.
+        graph: the graph to run; the default graph where left out.
+        config: options.
+        interpret: run by the reference interpreter instead of compiled code: slow, for tests
+            and for finding out who is wrong.
+    """
+
+    def __init__(
+        self,
+        target: str = "",
+        graph: Graph | None = None,
+        config: ConfigProto | None = None,
+        *,
+        interpret: bool = False,
+    ) -> None:
+        self.graph = graph or get_default_graph()
+        self.config = config or ConfigProto()
+        self.compilations = 0
+        """How many signatures have been compiled."""
+        self._interpret = interpret
+        self._plans: dict[Hashable, _Plan] = {}
+        self._variables: dict[str, Array] = {}
+        self._initialized: set[str] = set()
+        self._lock = threading.RLock()
+        self._closed = False
+        self._entered: list[Any] = []
+
+    def run(
+        self,
+        fetches: Any,
+        feed_dict: Mapping[Any, Any] | None = None,
+        options: Any = None,
+        run_metadata: Any = None,
+    ) -> Any:
+        """Run what ``fetches`` needs.
+
+        Args:
+            fetches: a tensor, variable, node or name; or lists, tuples and dicts of them.
+            feed_dict: values for tensors, which take the place of what computes them.
+
+        Returns:
+            The values in the structure of ``fetches``; None for a node.
+
+        Raises:
+            FeedError: a placeholder is not fed, or a value does not fit.
+            GraphError: an unknown tensor, or shapes that do not fit each other.
+            RunError: a variable has no value yet, or the program reports an error.
+        """
+        if feed_dict:
+            key = key_of(fetches), tuple(feed_dict)
+            plan = self._plans.get(key)
+            if plan is None or self._closed:
+                plan = self._plan(key, fetches, list(feed_dict))
+            return self._execute(plan, list(feed_dict.values()))
+        key = key_of(fetches), ()
+        plan = self._plans.get(key)
+        if plan is None or self._closed:
+            plan = self._plan(key, fetches, ())
+        return self._execute(plan, [])
+
+    def _execute(self, plan: _Plan, fed: list[Any]) -> Any:
+        for k, dtype in enumerate(plan.dtypes):
+            value = fed[k]
+            if type(value) is not np.ndarray or value.dtype is not dtype:
+                fed[k] = _as_fed(plan.feeds[k], value)
+        entry = plan.entries.get(tuple([v.shape for v in fed]))
+        if entry is None:
+            if plan.idle:
+                for t, v in zip(plan.feeds, fed, strict=True):
+                    _check_shape(t, v)
+                return plan.rebuild(plan.merge((), fed))
+            entry = self._entry(plan, fed)
+        if entry.reads:
+            self._check_initialized(entry)
+        values = entry.program(fed)
+        if plan.passed:
+            values = plan.merge(values, fed)
+        return plan.rebuild(values)
+
+    def make_callable(
+        self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False
+    ) -> Callable[..., Any]:
+        """A function of the values of ``feed_list`` that runs ``fetches``: `run` without the look-up."""
+        feeds = tuple(feed_list or ())
+        plan = self._plan((key_of(fetches), feeds), fetches, feeds)
+        count = len(feeds)
+
+        def call(*values: Any) -> Any:
+            if len(values) != count:
+                raise FeedError(f"expected {count} values, got {len(values)}")
+            if self._closed:
+                self._check_open()
+            return self._execute(plan, list(values))
+
+        return call
+
+    # What is done once.
+
+    def _plan(self, key: Hashable, fetches: Any, feeds: Sequence[Any]) -> _Plan:
+        self._check_open()
+        with self._lock:
+            plan = self._plans.get(key)
+            if plan is None:
+                plan = self._plans[key] = _Plan(self.graph, fetches, feeds)
+            return plan
+
+    def _entry(self, plan: _Plan, fed: Sequence[Array]) -> _Entry:
+        """Compile a signature."""
+        with self._lock:
+            shapes = tuple([v.shape for v in fed])
+            if (known := plan.entries.get(shapes)) is not None:
+                return known
+            for t, v in zip(plan.feeds, fed, strict=True):
+                _check_shape(t, v)
+            types = [tensor_type(v.shape, t.dtype.element) for t, v in zip(plan.feeds, fed, strict=True)]
+            request = Request(self.graph, plan.wanted, plan.fetches.targets, plan.feeds, types)
+            found = extract(request)
+            make = interpreted if self._interpret else compiled
+            program = make(found, self._storage, self.config)
+            writes = {op.inputs[0].op.attrs["shared_name"] for op in found.nodes if op.type == "Assign"}
+            entry = _Entry(_noting(program, writes, self._initialized), dict(found.reads))
+            self.compilations += 1
+            plan.entries[shapes] = entry
+            return entry
+
+    def _storage(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """The array that holds a variable."""
+        if (known := self._variables.get(name)) is None:
+            known = self._variables[name] = np.zeros(shape, dtype)
+        return known
+
+    def _check_initialized(self, entry: _Entry) -> None:
+        for variable, reader in list(entry.reads.items()):
+            if variable.attrs["shared_name"] not in self._initialized:
+                raise RunError(
+                    f"Attempting to use uninitialized value {variable.name}: the variable was made at "
+                    f"{variable.made_at}, '{reader.name}' reads it",
+                    where=reader.made_at,
+                    help="run tf.global_variables_initializer() first",
+                )
+        entry.reads.clear()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RunError("Attempted to use a closed Session.")
+
+    def load(self, variable: Any, value: Any) -> None:
+        """Put ``value`` into a variable, now."""
+        self._check_open()
+        handle = variable._as_graph_element()
+        array = _as_fed(handle, value)
+        _check_shape(handle, array)
+        name = handle.op.attrs["shared_name"]
+        self._storage(name, array.shape, array.dtype)[...] = array
+        self._initialized.add(name)
+
+    # Life.
+
+    def close(self) -> None:
+        """Give compiled programs and variables back; the session cannot run any more."""
+        self._closed = True
+        self._plans.clear()
+        self._variables.clear()
+
+    @contextmanager
+    def as_default(self) -> Any:
+        """``tensor.eval()`` and ``operation.run()`` use this session inside."""
+        _sessions().append(self)
+        try:
+            yield self
+        finally:
+            _sessions().remove(self)
+
+    def __enter__(self) -> Session:
+        for scope in (self.graph.as_default(), self.as_default()):
+            scope.__enter__()
+            self._entered.append(scope)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        while self._entered:
+            self._entered.pop().__exit__(*exception)
+        self.close()
+
+
+class InteractiveSession(Session):
+    """A session that is the default one from when it is made until it is closed."""
+
+    def __init__(self, target: str = "", graph: Graph | None = None, config: ConfigProto | None = None) -> None:
+        super().__init__(target, graph, config)
+        _sessions().append(self)
+
+    def close(self) -> None:
+        if self in _sessions():
+            _sessions().remove(self)
+        super().close()
+
+
+def _noting(program: Runnable, sets: set[str], initialized: set[str]) -> Runnable:
+    """``program``, after whose first run the variables ``sets`` have a value."""
+    if sets <= initialized:
+        return program
+
+    def run(fed: Sequence[Array]) -> Sequence[Any]:
+        values = program(fed)
+        initialized.update(sets)
+        return values
+
+    return run
+
+
+def _as_fed(t: Tensor, value: Any) -> Array:
+    """A fed value as an array of the tensor's element type."""
+    dtype = t.dtype.numpy
+    where = t.op.made_at
+    if isinstance(value, Tensor | Operation) or hasattr(value, "_as_tensor"):
+        message = f"the value of a feed cannot be a tensor: '{t.name}' is fed {value!r}"
+        raise FeedError(message, where=where, help="run the tensor first and feed its value")
+    if isinstance(value, np.ndarray | np.generic):
+        array = np.asarray(value)
+        if array.dtype == dtype:
+            return array
+        if not (np.can_cast(array.dtype, dtype, "same_kind") or _exact(array, dtype)):
+            message = f"'{t.name}': expected {t.dtype.name} {t.shape}, got {array.dtype} {array.shape}"
+            raise FeedError(message, where=where, help=f"value.astype('{t.dtype.name}') converts it")
+        return array.astype(dtype)
+    try:
+        array = np.asarray(value)
+        if array.size and not (np.can_cast(array.dtype, dtype, "same_kind") or _exact(array, dtype)):
+            raise TypeError(f"got {array.dtype}")
+        return array.astype(dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        message = f"'{t.name}': expected {t.dtype.name} {t.shape}: {error}"
+        raise FeedError(message, where=where) from None
+
+
+def _exact(array: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether integers become floats, or integers that fit: what numpy calls another kind."""
+    if array.dtype.kind not in "iub" or dtype.kind not in "iufV":
+        return False
+    if dtype.kind in "fV":
+        return array.dtype.kind != "b"
+    limits = np.iinfo(dtype)
+    return array.size == 0 or (int(array.min()) >= limits.min and int(array.max()) <= limits.max)
+
+
+def _check_shape(t: Tensor, value: Array) -> None:
+    if not t.shape.is_compatible_with(value.shape):
+        raise FeedError(
+            f"Cannot feed value of shape {value.shape} for Tensor '{t.name}', which has shape '{t.shape}'",
+            where=t.op.made_at,
+        )
+
+
+# The default session of a thread.
+
+_local = threading.local()
+
+
+def _sessions() -> list[Session]:
+    if not hasattr(_local, "sessions"):
+        _local.sessions = []
+    return _local.sessions
+
+
+def get_default_session() -> Session | None:
+    """The innermost session of ``with session:`` or ``session.as_default()``."""
+    stack = _sessions()
+    return stack[-1] if stack else None
+
+
+def default_session(session: Session | None, graph: Graph) -> Session:
+    """``session``, or the default one, which must be of ``graph``.
+
+    Raises:
+        GraphError: there is none, or it is of another graph.
+    """
+    found = session or get_default_session()
+    if found is None:
+        help = "use `with tf.Session() as session:`, or eval(session=...)"
+        raise quoted(GraphError("there is no default session", help=help), here())
+    if found.graph is not graph:
+        message = f"the session is of {found.graph.label}, the tensor of {graph.label}"
+        raise quoted(GraphError(message), here())
+    return found

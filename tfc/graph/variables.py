@@ -1,0 +1,210 @@
+"""``tf.Variable``: a tensor that keeps its value from run to run.
+
+    w = tf.Variable(tf.zeros([784, 100]))       nodes Variable, Variable/Assign, Variable/read
+    session.run(tf.global_variables_initializer())
+    session.run(w.assign_add(delta))
+
+A variable used as a tensor is its ``read`` node. Runs order reads and writes by data and by
+`tf.control_dependencies` alone; a run in which two accesses to one variable, one of them a
+write, have no order is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xdsl.dialects.builtin import UnrankedTensorType
+
+from tfc.errors import GraphError
+from tfc.graph.arrays import group, no_op
+from tfc.graph.dtypes import DType
+from tfc.graph.graph import Graph, GraphKeys, get_default_graph
+from tfc.graph.node import Operation, Operators, Tensor
+from tfc.graph.ops import convert, name_scope, single
+from tfc.graph.shape import TensorShape
+from tfc.graph.source import here, quoted
+
+
+class Variable(Operators):
+    """A tensor that keeps its value from run to run.
+
+    Args:
+        initial_value: what the initializer puts into it: a tensor, a value, or a function that
+            makes one. It gives shape and element type.
+        trainable: whether optimizers change it.
+        collections: what to add it to, beside the trainable variables; the global variables
+            where it is left out.
+    """
+
+    def __init__(
+        self,
+        initial_value: Any = None,
+        trainable: bool = True,
+        collections: Sequence[str] | None = None,
+        validate_shape: bool = True,
+        caching_device: Any = None,
+        name: str | None = None,
+        dtype: Any = None,
+        **_unused: Any,
+    ) -> None:
+        if initial_value is None:
+            raise quoted(GraphError("a variable needs an initial value"), here())
+        self.trainable = trainable
+        graph = initial_value.graph if isinstance(initial_value, Tensor) else get_default_graph()
+        # A variable outlives the scopes of control it is made in, as does its initializer.
+        with graph.control_dependencies(None), name_scope(name, "Variable", [initial_value]) as scope:
+            self._make(initial_value, dtype, scope)
+        keys = [GraphKeys.GLOBAL_VARIABLES] if collections is None else list(collections)
+        if trainable and GraphKeys.TRAINABLE_VARIABLES not in keys:
+            keys.append(GraphKeys.TRAINABLE_VARIABLES)
+        self.graph.add_to_collections(keys, self)
+
+    def _make(self, initial_value: Any, dtype: Any, scope: str) -> None:
+        if callable(initial_value):
+            with name_scope("Initializer"):
+                initial_value = initial_value()
+        self._initial_value = value = convert(initial_value, dtype, name="initial_value")
+        if isinstance(value.type, UnrankedTensorType) or not value.shape.is_fully_defined():
+            message = f"a variable needs an initial value of known shape, got {value.shape}"
+            raise quoted(GraphError(message), here())
+        handle = {"shared_name": scope[:-1], "dtype": value.dtype, "shape": value.shape}
+        self._variable = single("VariableV2", [], scope, **handle)
+        self._initializer = single("Assign", [self._variable, value], "Assign").op
+        self.graph.initializers[self._variable.op] = self._initializer
+        with self.graph.colocate_with(self._variable.op):
+            self._snapshot = single("Identity", [self._variable], "read")
+
+    @property
+    def name(self) -> str:
+        return self._variable.name
+
+    @property
+    def op(self) -> Operation:
+        return self._variable.op
+
+    @property
+    def graph(self) -> Graph:
+        return self._variable.graph
+
+    @property
+    def device(self) -> str:
+        return self._variable.device
+
+    @property
+    def dtype(self) -> DType:
+        return self._variable.dtype
+
+    @property
+    def shape(self) -> TensorShape:
+        return self._variable.shape
+
+    def get_shape(self) -> TensorShape:
+        return self.shape
+
+    @property
+    def initializer(self) -> Operation:
+        """The node that puts the initial value into the variable."""
+        return self._initializer
+
+    @property
+    def initial_value(self) -> Tensor:
+        return self._initial_value
+
+    def value(self) -> Tensor:
+        """The ``read`` node: what the variable is where it is used as a tensor."""
+        return self._snapshot
+
+    def read_value(self) -> Tensor:
+        """A new node that reads the variable, after the control dependencies around it."""
+        return single("Identity", [self._variable], "read")
+
+    def assign(self, value: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """A node that replaces the value, and gives the new one."""
+        return _assign("Assign", self, value, name)
+
+    def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """A node that adds to the value, and gives the new one."""
+        return _assign("AssignAdd", self, delta, name)
+
+    def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """A node that subtracts from the value, and gives the new one."""
+        return _assign("AssignSub", self, delta, name)
+
+    def load(self, value: Any, session: Any = None) -> None:
+        """Put ``value`` into the variable, now."""
+        from tfc.graph.session import default_session
+
+        default_session(session, self.graph).load(self, value)
+
+    def eval(self, session: Any = None) -> Any:
+        """The value now."""
+        return self._snapshot.eval(session=session)
+
+    def _as_tensor(self) -> Tensor:
+        return self._snapshot
+
+    def _as_graph_element(self) -> Tensor:
+        return self._variable
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __repr__(self) -> str:
+        return f"<tf.Variable '{self.name}' shape={self.shape} dtype={self.dtype.name}>"
+
+
+def _assign(type_: str, ref: Any, value: Any, name: str | None) -> Tensor:
+    handle = ref._as_graph_element() if isinstance(ref, Variable) else ref
+    if not isinstance(handle, Tensor) or not handle.is_handle:
+        help = "a tensor is a value; only a tf.Variable can change"
+        raise quoted(GraphError(f"expected a variable to assign to, got {ref!r}", help=help), here())
+    with name_scope(name, type_, [handle]) as scope:
+        return single(type_, [handle, convert(value, handle.dtype, name="value")], scope)
+
+
+def assign(ref: Any, value: Any, validate_shape: Any = None, use_locking: Any = None, name: Any = None) -> Tensor:
+    """A node that replaces the value of the variable ``ref``, and gives the new one."""
+    return _assign("Assign", ref, value, name)
+
+
+def assign_add(ref: Any, value: Any, use_locking: Any = None, name: Any = None) -> Tensor:
+    """A node that adds to the variable ``ref``, and gives the new value."""
+    return _assign("AssignAdd", ref, value, name)
+
+
+def assign_sub(ref: Any, value: Any, use_locking: Any = None, name: Any = None) -> Tensor:
+    """A node that subtracts from the variable ``ref``, and gives the new value."""
+    return _assign("AssignSub", ref, value, name)
+
+
+def global_variables(scope: str | None = None) -> list[Variable]:
+    return get_default_graph().get_collection(GraphKeys.GLOBAL_VARIABLES, scope)
+
+
+def local_variables(scope: str | None = None) -> list[Variable]:
+    return get_default_graph().get_collection(GraphKeys.LOCAL_VARIABLES, scope)
+
+
+def trainable_variables(scope: str | None = None) -> list[Variable]:
+    return get_default_graph().get_collection(GraphKeys.TRAINABLE_VARIABLES, scope)
+
+
+def variables_initializer(var_list: Sequence[Variable], name: str = "init") -> Operation:
+    """A node that runs the initializers of ``var_list``."""
+    return group(*[v.initializer for v in var_list], name=name) if var_list else no_op(name)
+
+
+def global_variables_initializer() -> Operation:
+    """A node that initializes all global variables there are now."""
+    return variables_initializer(global_variables())
+
+
+def local_variables_initializer() -> Operation:
+    """A node that initializes all local variables there are now."""
+    return variables_initializer(local_variables())
+
+
+initialize_all_variables = global_variables_initializer
