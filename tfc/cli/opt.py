@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tfc.cli import looking
-from tfc.cli.reporting import guarded, write_output
+from tfc.cli.reporting import guarded, parse_arguments, write_output
 
 EXAMPLES = """
 examples:
@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tfc-opt {_version()}")
         return 0
     try:
-        options = _parser().parse_args(arguments)
-    except SystemExit as leaving:  # argparse has said why
+        options = parse_arguments(_parser(), arguments)
+    except SystemExit as leaving:  # it has been said why
         return int(leaving.code or 0)
     return guarded("tfc-opt", lambda: _run(options))
 
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Read a tfc module, run passes on it, print it or what becomes of it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("file", nargs="?", default="-", help="the module to read; - (the default) is stdin")

@@ -8,11 +8,13 @@ message says so and where the file is that shows it.
 
 from __future__ import annotations
 
+import argparse
+import difflib
 import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 USER, USAGE, BUG = 1, 2, 3
@@ -32,6 +34,23 @@ def guarded(tool: str, body: Callable[[], int]) -> int:
         status, message = explain(error, tool)
         sys.stderr.write(message + "\n")
         return status
+
+
+def parse_arguments(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """The options; one that is unknown is an error that names the nearest.
+
+    Raises:
+        SystemExit: after ``--help``, and after an error, which has been printed.
+    """
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = list(parser._option_string_actions)  # pyright: ignore[reportPrivateUsage] # no public list
+        name = unknown[0].split("=")[0]
+        close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"{parser.prog} --help lists all"
+        sys.stderr.write(f"error: unknown argument {unknown[0]!r}\nhelp: {hint}\n")
+        raise SystemExit(USAGE)
+    return options
 
 
 def explain(error: Exception, tool: str) -> tuple[int, str]:

@@ -91,12 +91,13 @@ class Session:
 
 def _machine(options: argparse.Namespace) -> dict[str, Any]:
     """The values for passes that have an option of this name."""
-    given = {"cpu": options.cpu, "triple": options.target_triple}
+    given = {"cpu": options.cpu, "target": options.target_triple}
     return {k: v for k, v in given.items() if v is not None}
 
 
 def _interpret(module: ModuleOp, options: argparse.Namespace) -> str:
     import numpy as np
+
     from tfc.passes.validate import generate_inputs, run_main
 
     given: dict[str, Any] = {}

@@ -39,7 +39,7 @@ from tfc.errors import InternalError
 from tfc.location import UNKNOWN, describe, stamp
 from tfc.passes.effects import is_dead
 
-Rewritten: TypeAlias = "SSAValue | Sequence[SSAValue] | None"
+Rewritten: TypeAlias = SSAValue | Sequence[SSAValue] | None
 """What replaces the result, the results, or None: the rule does not apply."""
 
 _Op = TypeVar("_Op", bound=Operation)

@@ -23,14 +23,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import LocationAttr, ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
+from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.contraction import DotOp
-from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.indexing import groups
 from tfc.dialects.tfc.reduce import MeanOp, ReduceOp, WindowReduceOp
 from tfc.dialects.tfc.shape import (
@@ -45,6 +45,7 @@ from tfc.dialects.tfc.shape import (
 from tfc.dialects.tfc.state import GateOp
 from tfc.dialects.tfc.types import UNKNOWN_DIM, is_ranked, shape_of
 from tfc.dims import Dim, evaluate, names, product
+from tfc.passes.elementwise import ELEMENTWISE
 from tfc.passes.prune import prune_block
 from tfc.passes.rewriting import Emitter, replace_value
 
@@ -91,7 +92,7 @@ class _Sinker:
         self._ask(operations)
         for op in operations:
             handler = _HANDLERS.get(type(op))
-            if handler is None and isinstance(op, ElementwiseOp):
+            if handler is None and isinstance(op, ELEMENTWISE):
                 handler = _elementwise
             if handler is None or not handler(self, op):
                 self._write_operands(op)
@@ -117,7 +118,8 @@ class _Sinker:
         if is_identity(form.perm) and isinstance(value.owner, BroadcastOp):
             return _broadcast_in_form(value.owner, perm, anchor)
         # value = T(s, q) and value = T(r, p), so r = T(s, [q[d] for d in inverse(p)]).
-        return self._transposed(form.stored, tuple(form.perm[d] for d in inverse(perm)), anchor)
+        change = tuple(form.perm[d] for d in inverse(perm))
+        return self._transposed(form.stored, change, anchor, _location(value, anchor))
 
     def costs(self, value: SSAValue, perm: Perm) -> int:
         """About how many elements `in_form` moves."""
@@ -130,16 +132,20 @@ class _Sinker:
         free = (form.stored, change) in self.written or moves_nothing(shape_of(form.stored), change)
         return 0 if free else size_of(value)
 
-    def _transposed(self, value: SSAValue, perm: Perm, anchor: Operation) -> SSAValue:
+    def _transposed(
+        self, value: SSAValue, perm: Perm, anchor: Operation, location: LocationAttr
+    ) -> SSAValue:
         if is_identity(perm):
             return value
         if (known := self.written.get((value, perm))) is None:
             emit = Emitter(anchor)
             shape = shape_of(value)
             if moves_nothing(shape, perm):
-                known = emit(ReshapeOp(value, [shape[d] for d in perm]))
+                op = ReshapeOp(value, [shape[d] for d in perm])
             else:
-                known = emit(TransposeOp(value, perm))
+                op = TransposeOp(value, perm)
+            op.location = location
+            known = emit(op)
             known.name_hint = value.name_hint
             self.written[value, perm] = known
         return known
@@ -150,7 +156,8 @@ class _Sinker:
             for number, operand in enumerate(inner.operands):
                 if operand in self.forms:
                     form = self.forms[operand]
-                    inner.operands[number] = self._transposed(form.stored, form.perm, op)
+                    location = _location(operand, op)
+                    inner.operands[number] = self._transposed(form.stored, form.perm, op, location)
 
     def _ask(self, operations: Sequence[Operation]) -> None:
         """In which form the users of each value would like it, from the last operation back."""
@@ -159,7 +166,7 @@ class _Sinker:
                 after = self.wanted.get(op.result, identity(op.result))
                 perm = inverse(op.perm.get_values())
                 self.wanted.setdefault(op.x, tuple(after[d] for d in perm))
-            elif isinstance(op, ElementwiseOp | ConcatOp | PadOp | SliceOp | WindowReduceOp):
+            elif isinstance(op, (*ELEMENTWISE, ConcatOp, PadOp, SliceOp, WindowReduceOp)):
                 perm = self.wanted.get(op.results[0], ())
                 for operand in op.operands:
                     if perm and len(identity(operand)) == len(perm):
@@ -176,6 +183,12 @@ class _Sinker:
             return sum(self.costs(o, perm) for o in operands), perm != wanted, perm != plain
 
         return min(candidates, key=badness)
+
+
+def _location(value: SSAValue, user: Operation) -> LocationAttr:
+    """Where a value comes from: the transpose that is written now, or what stood after it."""
+    owner = value.owner
+    return owner.location if isinstance(owner, Operation) else user.location
 
 
 def identity(value: SSAValue) -> Perm:
@@ -213,7 +226,7 @@ def _like(op: Operation, operands: Sequence[SSAValue], emit: Emitter) -> SSAValu
         attributes=op.attributes,
         location=op.location,
     )
-    assert isinstance(copy, ElementwiseOp), "it has the class of op"
+    assert isinstance(copy, TensorOp), "it has the class of op"
     copy.refresh()
     return emit(copy)
 

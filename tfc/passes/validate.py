@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr, TensorType
+from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -33,6 +33,7 @@ from tfc.passes.instrumentation import Instrument
 from tfc.passes.prune import Prune
 from tfc.passes.reproducer import HEADER
 from tfc.passes.rewriting import Rule, observing
+from tfc.runtime.interpreter import argument_names, interpret
 
 TOLERANCE = {"float64": 1e-11, "float32": 2e-4, "float16": 2e-2, "bfloat16": 1e-1}
 """Relative to the largest finite value of a result: sums of a few hundred terms in any order."""
@@ -107,33 +108,22 @@ def run_main(module: ModuleOp, inputs: Mapping[str, Array]) -> dict[str, Array]:
     Raises:
         GraphError: there is no such function.
     """
-    from tfc.runtime.interpreter import interpret
-
     main = main_function(module)
     if main is None:
         raise GraphError("expected a function @main to run, or only one function")
-    names_ = result_names(main)
-    found = interpret(module, dict(inputs), {})
-    values = list(found.values()) if isinstance(found, Mapping) else list(found)
-    return dict(zip(names_, values, strict=True))
-
-
-def argument_names(function: FuncOp) -> list[str]:
-    """The names of the arguments, arg0, arg1, ... where they have none."""
-    return _names(function.arg_attrs, len(function.args), "arg")
+    return dict(zip(result_names(main), interpret(module, inputs), strict=True))
 
 
 def result_names(function: FuncOp) -> list[str]:
     """The names of the results, result0, result1, ... where they have none."""
-    return _names(function.res_attrs, len(function.function_type.outputs.data), "result")
-
-
-def _names(attributes: ArrayAttr[DictionaryAttr] | None, count: int, prefix: str) -> list[str]:
+    given = function.res_attrs.data if function.res_attrs is not None else ()
     found: list[str] = []
-    for k in range(count):
-        entry = attributes.data[k].data.get("tfc.name") if attributes is not None else None
-        found.append(entry.data if isinstance(entry, StringAttr) else f"{prefix}{k}")
+    for k in range(len(function.function_type.outputs.data)):
+        name = given[k].data.get("tfc.name") if k < len(given) else None
+        found.append(name.data if isinstance(name, StringAttr) else f"result{k}")
     return found
+
+
 
 
 def generate_inputs(
