@@ -367,9 +367,10 @@ class ClipOp(ActivationOp):
     def __init__(
         self, x: SSAValue | Operation, low: float | None = None, high: float | None = None
     ) -> None:
+        # An infinite bound cuts nothing, but NaN stays NaN either way.
         properties = {
-            "low": None if low is None else real(low),
-            "high": None if high is None else real(high),
+            "low": None if low is None or low == -math.inf else real(low),
+            "high": None if high is None or high == math.inf else real(high),
         }
         self.construct([SSAValue.get(x)], properties)
 
@@ -395,7 +396,7 @@ class ClipOp(ActivationOp):
 
     @classmethod
     def makers(cls) -> Sequence[Any]:
-        bounds = [(-1.0, 2.0), (None, 3.0), (0.0, None), (None, None), (2.0, -2.0), (-1e300, float("inf"))]
+        bounds = [(-1.0, 2.0), (None, 3.0), (0.0, None), (None, None), (2.0, -2.0), (-1e4, float("inf"))]
 
         def make(low: float | None, high: float | None) -> Any:
             return lambda x: cls(x, low, high)

@@ -248,8 +248,8 @@ class ConvolutionOp(ContractionOp):
         groups, rank = self.groups.value.data, len(strides)
         windows = [[1, *v, 1] for v in (w.shape[:-2], strides, dilations)] + [[0, *v, 0] for v in (low, high)]
         view = window_view(x, windows, 0)  # [n, places..., c, 1, window..., 1]
-        view = view.reshape(*view.shape[: rank + 1], groups, -1, *w.shape[:-2])
-        filters = w.reshape(*w.shape[:-1], groups, -1)
+        view = view.reshape(*view.shape[: rank + 1], groups, w.shape[-2], *w.shape[:-2])
+        filters = w.reshape(*w.shape[:-1], groups, w.shape[-1] // groups)
         places, window = ascii_letters[:rank], ascii_letters[rank : 2 * rank]
         text = f"N{places}GC{window},{window}CGO->N{places}GO"
         with np.errstate(all="ignore"):

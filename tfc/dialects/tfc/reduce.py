@@ -397,6 +397,9 @@ def window_view(x: Array, windows: Sequence[Sequence[int]], fill: Any) -> Array:
     padded = np.full(shape, fill, x.dtype)
     padded[tuple(slice(b, b + n) for b, n in zip(low, x.shape, strict=True))] = x
     span = [(w - 1) * d + 1 for w, d in zip(window, dilations, strict=True)]
+    if any(n < s for n, s in zip(shape, span, strict=True)):  # no place at all, in an empty tensor
+        places = window_result(x.shape, *windows)
+        return np.zeros([max(int(str(n)), 0) for n in places] + list(window), x.dtype)
     view = np.lib.stride_tricks.sliding_window_view(padded, span) if x.ndim else padded
     return view[tuple(slice(None, None, s) for s in (*strides, *dilations))]
 

@@ -1,0 +1,191 @@
+"""Every operation on its samples: its rules against each other and against numpy."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import numpy as np
+import pytest
+from elements import element, some_elements
+from xdsl.builder import Builder
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.rewriter import InsertPoint
+from xdsl.traits import MemoryEffect
+
+from tfc.dialects import context
+from tfc.dialects.tfc import Tfc
+from tfc.dialects.tfc.base import OPERATIONS, Sample, TensorOp
+from tfc.dialects.tfc.dynamic import DynamicOp
+from tfc.dialects.tfc.state import StateOp
+from tfc.dialects.tfc.types import Array, dtype_of, element_of, is_static, shape_of, tensor_type
+from tfc.dialects.tfc.types import element as element_type
+from tfc.runtime.interpreter import interpret
+
+ROUNDING = {np.dtype(np.float16): 2e-3, np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-12}
+"""Relative error of a few operations that round; bfloat16, with 8 bits, is the default below."""
+
+GENERATED = ("tfc.contract",)
+"""Operations that a code generator takes whole: neither primitive nor composite."""
+
+SAMPLED = sorted(n for n, op in OPERATIONS.items() if not issubclass(op, StateOp))
+
+
+def module_of(sample: Sample) -> tuple[ModuleOp, TensorOp]:
+    """``@main`` that applies the operation of a sample to its arguments, and that operation."""
+    types: list[Attribute] = [tensor_type(a.shape, element_of(a.dtype)) for a in sample.args]
+    block = Block(arg_types=types)
+    op = sample.make(*block.args)
+    block.add_ops([op, func.ReturnOp(*op.results)])
+    function = func.FuncOp("main", (types, [r.type for r in op.results]), Region(block))
+    return ModuleOp([function]), op
+
+
+def close(got: Array, want: Array, tolerance: float, where: str) -> None:
+    """Equal dtypes, shapes and specials; floats within the rounding of the dtype."""
+    assert got.dtype == want.dtype, where
+    assert got.shape == want.shape, where
+    if want.dtype.kind in "biu":
+        np.testing.assert_array_equal(got, want, where)
+        return
+    bound = max(tolerance, ROUNDING.get(want.dtype, 3e-2))
+    x, y = got.astype(np.float64), want.astype(np.float64)
+    size = np.abs(y[np.isfinite(y)]).max(initial=0.0)
+    np.testing.assert_allclose(x, y, rtol=bound, atol=bound * min(size, 10.0) + 1e-38, err_msg=where)
+
+
+def reference(op: TensorOp, sample: Sample) -> list[Array]:
+    with np.errstate(all="ignore"):
+        found = op.reference(*sample.args)
+    return [np.asarray(a) for a in (found if isinstance(found, tuple) else [found])]
+
+
+def text(op: Operation) -> str:
+    stream = StringIO()
+    Printer(stream=stream).print_op(op)
+    return stream.getvalue()
+
+
+def test_the_dialect_has_them_all() -> None:
+    assert set(OPERATIONS.values()) <= set(Tfc.operations)
+    assert len(OPERATIONS) > 100
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_declares_effects(name: str) -> None:
+    assert any(isinstance(t, MemoryEffect) for t in OPERATIONS[name].traits)
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_is_primitive_or_composite(name: str) -> None:
+    op = OPERATIONS[name]
+    neither = issubclass(op, StateOp | DynamicOp) or name in GENERATED
+    assert op.is_primitive() + op.is_composite() == (0 if neither else 1)
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_documents_itself(name: str) -> None:
+    doc = OPERATIONS[name].__doc__ or ""
+    assert doc.strip(), "a docstring says what the operation means"
+    if name not in GENERATED and not issubclass(OPERATIONS[name], StateOp):
+        assert "Source:" in doc
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_type_is_that_of_the_reference(name: str) -> None:
+    samples = OPERATIONS[name].samples()
+    assert samples, "an operation is tested on its samples"
+    for sample in samples:
+        module, op = module_of(sample)
+        module.verify()
+        for result, array in zip(op.results, reference(op, sample), strict=True):
+            assert dtype_of(element_type(result)) == array.dtype, text(op)
+            if is_static(shape_of(result)):
+                assert shape_of(result) == array.shape, text(op)
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_print_parse_print(name: str) -> None:
+    for sample in OPERATIONS[name].samples():
+        module, _ = module_of(sample)
+        once = text(module)
+        parsed = Parser(context(), once).parse_module()
+        parsed.verify()
+        assert text(parsed) == once
+        generic = StringIO()
+        Printer(stream=generic, print_generic_format=True).print_op(module)
+        assert text(Parser(context(), generic.getvalue()).parse_module()) == once
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_interpreted_is_the_reference(name: str) -> None:
+    for sample in OPERATIONS[name].samples():
+        module, op = module_of(sample)
+        with np.errstate(all="ignore"):
+            found = interpret(module, list(sample.args))
+        for got, want in zip(found, reference(op, sample), strict=True):
+            np.testing.assert_array_equal(comparable(got), comparable(want))
+
+
+def comparable(x: Array) -> Array:
+    """bfloat16 in a type whose NaNs numpy knows."""
+    return x if x.dtype.kind in "biuf" else x.astype(np.float32)
+
+
+def decomposed(op: TensorOp, most: int = 8) -> None:
+    """Replace ``op`` by its decomposition, and that of what it consists of."""
+    built: list[Operation] = []
+    builder = Builder(InsertPoint.before(op))
+
+    def emit(new: Operation) -> SSAValue:
+        built.append(builder.insert(new))
+        return new.results[0]
+
+    values = op.decompose(emit)
+    for result, value in zip(op.results, values, strict=True):
+        result.replace_all_uses_with(value)
+    op.detach()
+    op.erase()
+    assert most, "a decomposition comes to an end"
+    for new in built:
+        if isinstance(new, TensorOp) and type(new).is_composite():
+            decomposed(new, most - 1)
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLED if OPERATIONS[n].is_composite()])
+def test_decomposition_is_the_reference(name: str) -> None:
+    for sample in OPERATIONS[name].samples():
+        module, op = module_of(sample)
+        types = [r.type for r in op.results]
+        want, shown = reference(op, sample), text(op)
+        decomposed(op)
+        module.verify()
+        last = [o for o in module.walk() if isinstance(o, func.ReturnOp)][0]
+        assert [o.type for o in last.operands] == types, shown
+        with np.errstate(all="ignore"):
+            found = interpret(module, list(sample.args))
+        for got, array in zip(found, want, strict=True):
+            close(got, array, sample.tolerance, shown)
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLED if OPERATIONS[n].is_primitive()])
+def test_element_is_the_reference(name: str) -> None:
+    for sample in OPERATIONS[name].samples():
+        _, op = module_of(sample)
+        if name == "tfc.constant" and not op.value.data.is_splat:  # pyright: ignore
+            continue  # data, which a kernel reads as an operand
+        (want,) = reference(op, sample)
+        places = some_elements(op)
+        with np.errstate(all="ignore"):
+            found = [tensor_element(element(op, sample.args, p), want.dtype) for p in places]
+        picked = np.array([want[p] for p in places], want.dtype)
+        close(np.array(found, want.dtype), picked, sample.tolerance, f"{text(op)} at {places}")
+
+
+def tensor_element(x: Any, kind: np.dtype[Any]) -> Any:
+    """A kernel value as an element of a tensor: unsigned bits, f32 rounded to f16."""
+    return (x.view(kind) if kind.kind == "u" else x).astype(kind)
