@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import onnx
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from tfc.dialects.tfc import arithmetic, elementwise, select
 from tfc.dialects.tfc.activation import ClipOp, ReciprocalOp
-from tfc.dialects.tfc.types import element, element_of, is_float, shape_of
+from tfc.dialects.tfc.types import element, element_of, is_bool, is_float, shape_of
 from tfc.frontend.onnx.node import Node
 from tfc.frontend.onnx.reader import DTYPES
 from tfc.frontend.onnx.table import onnx_op
@@ -89,7 +90,7 @@ def operands(node: Node) -> list[SSAValue]:
     """Both operands in one shape. Before set 7 only ``broadcast`` and ``axis`` allow to differ."""
     x, y = node[0], node[1]
     if node.version < 7 and node.attr("broadcast") and len(shape_of(y)) < len(shape_of(x)):
-        after = len(shape_of(x)) - node.axis(len(shape_of(x)), default=len(shape_of(x)) - len(shape_of(y)))
+        after = len(shape_of(x)) - node.axis(len(shape_of(x)), end=True, default=len(shape_of(x)) - len(shape_of(y)))
         dims = (*shape_of(y), *[1] * (after - len(shape_of(y))))
         y = reshape(node.emit, y, dims)
     return broadcast_together(node.emit, x, y)
@@ -121,8 +122,6 @@ def modulo(node: Node) -> SSAValue:
     x, y = operands(node)
     if node.attr("fmod"):
         return node.make(arithmetic.RemOp(x, y))
-    if is_float(element(x)):
-        node.fail("expected fmod=1 for floating-point operands, got 0")
     return node.make(arithmetic.FloormodOp(x, y))
 
 
@@ -177,6 +176,8 @@ def bit_cast(node: Node) -> SSAValue:
     kind = element_numbered(node, node.attr("to"))
     if kind == element(node[0]):
         return node[0]
+    if is_bool(element(node[0])) and kind == element_of(np.uint8):
+        return cast(node.emit, node[0], kind)
     return node.make(select.BitcastOp(node[0], kind))
 
 

@@ -216,7 +216,7 @@ class GraphImporter:
             given |= {n: a for n, a in declared.items() if a.name}
         given |= {a.name: a for a in _resolved(proto, outer).attribute}
         bound = {n: v for n, v in zip(body.input, operands, strict=False) if v is not None}
-        versions = opsets(body.opset_import) or outer.versions
+        versions = {"": onnx.defs.onnx_opset_version(), **outer.versions, **opsets(body.opset_import)}
         scope = Scope(self, outer.model, bound, {}, versions, given, path)
         absent = set(body.input) - bound.keys()
         nodes = [_without(n, absent) for n in body.node] if absent else body.node

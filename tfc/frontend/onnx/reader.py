@@ -28,7 +28,7 @@ from tfc.frontend.onnx.wire import MalformedError, Payloads, split
 ModelSource: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | Model"
 
 OLDEST_OPSET = 6
-"""Models of older operator sets give broadcasting other rules than those tfc imports."""
+"""Of older operator sets, models are read whose operators have not changed until this one."""
 
 DTYPES: dict[int, np.dtype[Any]] = {
     onnx.TensorProto.FLOAT: np.dtype("<f4"),
@@ -232,6 +232,8 @@ def _check(model: Model) -> None:
     if version is None and any(n.domain in ("", "ai.onnx") for n in proto.graph.node):
         raise ModelFileError("the model names no version of the standard operators", where=where)
     if version is not None and not OLDEST_OPSET <= version <= newest:
+        if version < OLDEST_OPSET and all(_unchanged(n, version) for n in proto.graph.node):
+            return
         help = "a newer onnx package may know it: pip install --upgrade onnx"
         if version < OLDEST_OPSET:
             help = "onnx.version_converter.convert_version brings an old model up to date"
@@ -239,6 +241,15 @@ def _check(model: Model) -> None:
             f"expected an operator set from {OLDEST_OPSET} to {newest}, got {version}",
             where=where, help=help,
         )
+
+
+def _unchanged(node: onnx.NodeProto, version: int) -> bool:
+    """Whether an operator is the same in set ``version`` and in the oldest that tfc imports."""
+    names = (node.op_type, node.domain)
+    if not version > 0 or not onnx.defs.has(node.op_type, version, node.domain):
+        return False
+    then, now = (onnx.defs.get_schema(names[0], v, names[1]) for v in (version, OLDEST_OPSET))
+    return then.since_version == now.since_version
 
 
 def _type_name(number: int) -> str:

@@ -165,9 +165,10 @@ def _resample(
     elif kind in ("linear", "bilinear", "trilinear", "cubic"):
         stretch = max(1.0, 1 / scale) if settings.get("antialias") else 1.0
         places, weights = _taps(positions, kind == "cubic", float(node.attr("cubic_coeff_a", -0.75)), stretch)
-        if settings.get("exclude_outside") or settings.get("antialias"):
+        if settings.get("exclude_outside"):
             weights = weights * ((places >= 0) & (places < size))
-            weights /= np.maximum(weights.sum(1, keepdims=True), 1e-12)
+        if settings.get("exclude_outside") or settings.get("antialias"):
+            weights = weights / weights.sum(1, keepdims=True)
         places = np.clip(places, 0, size - 1)
     else:
         node.fail(f"expected mode nearest, linear or cubic, got {kind!r}")

@@ -92,7 +92,8 @@ def check_operators(model: Model) -> None:
             missing.setdefault(lacking, []).append(label(node))
     if not missing:
         return
-    lines = [f"the model needs {len(missing)} operators that tfc lacks"]
+    count = "an operator" if len(missing) == 1 else f"{len(missing)} operators"
+    lines = [f"the model needs {count} that tfc lacks"]
     for operator, labels in sorted(missing.items(), key=lambda m: (-len(m[1]), m[0])):
         some = ", ".join(labels[:4]) + (", ..." if len(labels) > 4 else "")
         lines.append(f"  {operator} (x{len(labels)}): {some}")
@@ -122,11 +123,13 @@ def _lacking(
         body = _assumed_function(node, version)
     name = f"{space}.{node.op_type}" if space else node.op_type
     definition = schema(space, node.op_type, version)
+    if body is None and definition is not None and definition.has_context_dependent_function:
+        return set()  # ONNX decides by the operands' types, which the importer knows
     if body is None or depth >= DEPTH:
         if definition is None:
             return {f"{name} (unknown in version {version} of its domain)"}
         return {name}
-    inner = opsets(body.opset_import) or dict(versions)
+    inner = {**versions, **opsets(body.opset_import)}
     parts = [_lacking(n, inner, functions, depth + 1) for n in _walk(body.node)]
     return {f"{name} (by way of {part})" if "by way" not in part else part for p in parts for part in p}
 

@@ -18,7 +18,7 @@ from tfc.dims import Dim, names, parse, substitute, symbol
 from tfc.errors import ModelFileError, OptionError, nearest
 from tfc.frontend.onnx.reader import DTYPES, Model
 
-Shapes = Mapping[str, Sequence["int | str | None"]]
+Shapes = Mapping[str, Sequence["Dim | str | None"]]
 """Extents given by the user for some inputs: numbers, names, None to keep the model's."""
 
 RESERVED = {"max", "__unknown__"}
@@ -45,8 +45,9 @@ def arguments(
         if name not in known:
             help = nearest(name, known) or f"the inputs are {', '.join(known)}"
             raise OptionError(f"the model has no input {name!r}", help=help)
+    elements = [_element(model, i) for i in inputs]
     naming = _Naming(model, inputs, shapes)
-    return {i.name: tensor_type(naming.extents(i), _element(model, i)) for i in inputs}
+    return {i.name: tensor_type(naming.extents(i), e) for i, e in zip(inputs, elements, strict=True)}
 
 
 def _element(model: Model, info: onnx.ValueInfoProto) -> Attribute:
@@ -87,11 +88,9 @@ class _Naming:
             given = [None] * len(info.type.tensor_type.shape.dim)
         return [self._extent(info, axis, choice) for axis, choice in enumerate(given)]
 
-    def _extent(self, info: onnx.ValueInfoProto, axis: int, choice: int | str | None) -> Dim:
-        if isinstance(choice, int):
-            return choice
-        if isinstance(choice, str):
-            return substitute(parse(choice), self.fixed)
+    def _extent(self, info: onnx.ValueInfoProto, axis: int, choice: Dim | str | None) -> Dim:
+        if choice is not None:
+            return substitute(_dim(choice, info), self.fixed)
         dims = info.type.tensor_type.shape.dim
         if axis < len(dims) and dims[axis].HasField("dim_value") and dims[axis].dim_value >= 0:
             return int(dims[axis].dim_value)
@@ -115,7 +114,7 @@ class _Naming:
             name = str(self.symbols.get(dim.dim_param, ""))
             if choice is None or not _is_name(name):
                 continue
-            value = choice if isinstance(choice, int) else parse(choice)
+            value = _dim(choice, info)
             if self.fixed.setdefault(name, value) != value:
                 text = f"expected one extent for {dim.dim_param!r}, got {self.fixed[name]} and {value}"
                 raise OptionError(text, where=where)
@@ -138,6 +137,13 @@ class _Naming:
         taken = self.plain | {str(s) for s in self.symbols.values()}
         candidates = [base, *(f"{base}_{i}" for i in range(1, len(taken) + 2))]
         return next(c for c in candidates if c not in taken)
+
+
+def _dim(choice: Dim | str, info: onnx.ValueInfoProto) -> Dim:
+    try:
+        return parse(choice) if isinstance(choice, str) else choice
+    except ValueError as error:
+        raise OptionError(f"expected an extent or a name, got {choice!r}", where=f"input {info.name!r}") from error
 
 
 def _is_name(text: str) -> bool:

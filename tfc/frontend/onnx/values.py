@@ -13,10 +13,12 @@ from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.ir import Operation as AnyOperation
 
 from tfc import location
+from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.select import CastOp
 from tfc.dialects.tfc.shape import BroadcastOp, ConcatOp, ReshapeOp, ShapeOfOp, SliceOp, TransposeOp
 from tfc.dialects.tfc.types import (
+    SMALL,
     Array,
     LiteralAttr,
     Shape,
@@ -26,7 +28,7 @@ from tfc.dialects.tfc.types import (
     shape_of,
 )
 from tfc.dims import Dim
-from tfc.errors import ModelFileError
+from tfc.errors import ModelFileError, TfcError
 
 
 class Emitter:
@@ -37,9 +39,33 @@ class Emitter:
         self.location = location.UNKNOWN
 
     def __call__(self, op: AnyOperation) -> SSAValue:
+        op = _folded(op)
         op.location = self.location
         self.block.add_op(op)
         return op.results[0]
+
+
+def _folded(op: AnyOperation) -> AnyOperation:
+    """The constant that ``op`` gives where it computes few elements from few known ones.
+
+    Models compute scales, axes and conditions this way, and importing depends on their values.
+    """
+    if not isinstance(op, TensorOp) or len(op.results) != 1 or not op.operands:
+        return op
+    arrays = [constant_array(o) for o in op.operands]
+    known = [a for a in arrays if a is not None and a.size < SMALL]
+    shape = shape_of(op.results[0])
+    sizes = [d for d in shape if isinstance(d, int)]
+    if len(known) < len(arrays) or (len(sizes) == len(shape) and np.prod(sizes) >= SMALL):
+        return op
+    try:
+        result = op.reference(*known)
+    except (TfcError, IndexError, ValueError):  # the program will report it when it runs
+        return op
+    if isinstance(result, tuple) or result.size >= SMALL:
+        return op
+    op.drop_all_references()
+    return ConstantOp(LiteralAttr.of(np.array(result)))
 
 
 def constant(emit: Emitter, value: Any, dtype: Any) -> SSAValue:
