@@ -27,6 +27,7 @@ from tfc.codegen.host import describe_program, emit_host
 from tfc.codegen.pool import pool_llvm
 from tfc.dialects import host, kernel
 from tfc.options import Options
+from tfc.passes.instrumentation import from_environment
 from tfc.passes.pipeline import run_pipeline
 
 if TYPE_CHECKING:
@@ -141,9 +142,14 @@ def save(binary: Binary, path: str | os.PathLike[str]) -> None:
 def run_stages(module: ModuleOp, stages: str, options: Options) -> None:
     """Run passes and stages of `tfc.passes.pipeline` with what ``options`` say, in place."""
     given = {"cpu": options.cpu, "target": options.target, "name": options.name}
+    watchers = list(options.instruments) or from_environment()
+    if options.validate_each_pass:
+        from tfc.passes.validate import ValidateEachPass
+
+        watchers.append(ValidateEachPass())
     run_pipeline(
         module,
         stages,
         options={k: v for k, v in given.items() if v is not None},
-        instruments=list(options.instruments) or None,
+        instruments=watchers,
     )

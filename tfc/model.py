@@ -166,7 +166,11 @@ def as_module(model: Any, feeds: Sequence[Any] | None, options: Options) -> Modu
 
     if isinstance(model, ModuleOp):
         return model
-    if isinstance(model, str | bytes | os.PathLike) or hasattr(model, "SerializeToString"):
+    if isinstance(model, str | os.PathLike):
+        from tfc.frontend.files import read_file
+
+        return read_file(model, options)
+    if isinstance(model, bytes) or hasattr(model, "SerializeToString"):
         from tfc.frontend.onnx.importer import import_onnx
 
         return import_onnx(model, shapes=options.shapes, name=options.name)

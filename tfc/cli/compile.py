@@ -174,7 +174,6 @@ def _options(given: argparse.Namespace, output: str) -> Options:
         target=given.target,
         threads=int(given.threads),
         shapes=dict(map(read_shape, given.shape)),
-        validate_each_pass=given.validate_each_pass,
     )
 
 
