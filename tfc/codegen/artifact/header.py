@@ -214,6 +214,10 @@ static inline int {name}_call({name}_model *model, const {name}_args *args)
 
 def _variables(manifest: Manifest) -> Iterator[str]:
     name = manifest.name
+    if manifest.variables:
+        yield f"""/* Keep variable `i` in `storage` of yours from now on; nothing is copied. Instances that are
+ * given the same storage share the variable. */
+int {name}_bind_variable({name}_model *model, int i, void *storage);"""
     for i, port in enumerate(manifest.variables):
         c_type = C_TYPES[port.dtype]
         yield f"""/* The variable {_describe(port)}. */
