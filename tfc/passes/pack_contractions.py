@@ -38,8 +38,8 @@ from tfc.dialects.tfc.types import LiteralAttr, Shape, dtype_of, element, is_flo
 from tfc.dims import Dim, product
 from tfc.passes.rewriting import Emitter, Rewritten, Rule, RuleSet, apply_rules
 
-FEW_ROWS = 16
-"""Rows that do not pay for packing a right operand at every run."""
+FEW_ROWS = 32
+"""Fewer rows do not pay for packing a right operand at every run."""
 
 FEW_COLUMNS = 256
 """Columns up to which rows of a right operand are close enough to be read in place."""
@@ -167,13 +167,12 @@ def contract(op: DotOp | ConvolutionOp, found: Sum, target: Target, emit: Emit) 
     x, w = op.operands
     zero = LiteralAttr.splat(0, dtype_of(element(x)))
     row = row_axis(joined(found.outer))
-    lanes = lane_count(target, element(x), row.extent, found.columns)
+    lanes = lane_count(target, element(x), row, found.columns)
     form = layout(w, found, lanes, target)
-    if form != "in place":
-        w = rows_by_columns(emit, w, found)
-        if form == "panels":
-            w = panels(emit, w, found.columns, lanes)
-        found = relaid(found, lanes if form == "panels" else None)
+    if form == "panels":
+        w, found = panels(emit, w, found, lanes), relaid(found, lanes)
+    elif form == "rows":
+        w, found = rows_by_columns(emit, w, found), relaid(found, None)
     if any(found.low) or any(found.high):
         x = emit(PadOp(x, emit(ConstantOp(zero)), found.low, found.high))
     outer = joined(found.outer)
@@ -194,12 +193,12 @@ def contract(op: DotOp | ConvolutionOp, found: Sum, target: Target, emit: Emit) 
 # The right operand
 
 
-def lane_count(target: Target, kind: Attribute, rows: Dim, columns: Dim) -> int:
+def lane_count(target: Target, kind: Attribute, row: Axis, columns: Dim) -> int:
     """Columns in a panel."""
     native = tiles.vector_lanes(target, kind)
     if isinstance(columns, int) and columns < native:
         return 1 << (columns - 1).bit_length()
-    return native * tiles.choose_vectors(target, kind, rows, columns)
+    return native * tiles.choose_vectors(target, kind, row.extent, columns, row.x)
 
 
 def layout(w: SSAValue, found: Sum, lanes: int, target: Target) -> str:
@@ -216,23 +215,45 @@ def layout(w: SSAValue, found: Sum, lanes: int, target: Target) -> str:
 
 def rows_by_columns(emit: Emit, w: SSAValue, found: Sum) -> SSAValue:
     """``w`` as ``[own batches, depth, columns]``."""
-    if found.parts != shape_of(w):
-        w = emit(ReshapeOp(w, found.parts))
+    w = taken_apart(emit, w, found)
     if list(found.order) != sorted(found.order):
         w = emit(TransposeOp(w, found.order))
     shape = (product(a.extent for a in found.own), found.depth, found.columns)
     return w if shape_of(w) == shape else emit(ReshapeOp(w, shape))
 
 
-def panels(emit: Emit, w: SSAValue, columns: Dim, lanes: int) -> SSAValue:
-    """``[batch, depth, columns]`` as ``[batch, panel, depth, lanes]``, filled up with zeros."""
-    assert isinstance(columns, int), "panels are made of columns that are known"
-    batch, depth, _ = shape_of(w)
-    if columns % lanes:
+def panels(emit: Emit, w: SSAValue, found: Sum, lanes: int) -> SSAValue:
+    """``w`` as ``[own batches..., panel, inner..., lane]``, filled up with zeros: one transpose,
+    of ``w`` with its columns cut into panels where they stand."""
+    assert isinstance(found.columns, int), "panels are made of columns that are known"
+    kept = len(found.own) + len(found.inner)
+    order, shape = list(found.order), list(found.parts)
+    outer, columns = order[:kept], order[kept:]
+    if columns != list(range(columns[0], columns[0] + len(columns))):  # not side by side
+        w = rows_by_columns(emit, w, found)
+        outer, columns, shape = [0, 1], [2], list(shape_of(w))
+        own = 1
+    else:
+        own = len(found.own)
+        w = taken_apart(emit, w, found)
+    at, width = columns[0], len(columns)
+    before, after = shape[:at], shape[at + width :]
+    fill = -found.columns % lanes
+    if fill:
+        if width > 1:
+            w = emit(ReshapeOp(w, [*before, found.columns, *after]))
         zero = emit(ConstantOp(LiteralAttr.splat(0, dtype_of(element(w)))))
-        w = emit(PadOp(w, zero, [0, 0, 0], [0, 0, -columns % lanes]))
-    w = emit(ReshapeOp(w, [batch, depth, ceil(columns, lanes), lanes]))
-    return emit(TransposeOp(w, [0, 2, 1, 3]))
+        none = [0] * (len(before) + 1 + len(after))
+        w = emit(PadOp(w, zero, none, [fill if d == at else 0 for d in range(len(none))]))
+    w = emit(ReshapeOp(w, [*before, ceil(found.columns, lanes), lanes, *after]))
+    outer = [d if d < at else d - width + 2 for d in outer]
+    perm = [*outer[:own], at, *outer[own:], at + 1]
+    return w if perm == sorted(perm) else emit(TransposeOp(w, perm))
+
+
+def taken_apart(emit: Emit, w: SSAValue, found: Sum) -> SSAValue:
+    """``w`` with its groups, if it has some, as a dim of their own."""
+    return w if found.parts == shape_of(w) else emit(ReshapeOp(w, found.parts))
 
 
 def relaid(found: Sum, lanes: int | None) -> Sum:

@@ -93,7 +93,8 @@ class _Generator:
         self.whole = isinstance(self.columns.extent, int) and self.columns.extent % self.lanes == 0
         self.sum = self._cut()
         vectors = max(1, self.lanes // tiles.vector_lanes(target, self.kind))
-        self.rows = _Rows(self.row.extent, tiles.most_rows(target, vectors), self.sum.count == 1)
+        most = tiles.most_rows(target, self.stored, vectors, self.row.x)
+        self.rows = _Rows(self.row.extent, most, self.sum.count == 1)
         self._blocks()
         evaluator.bound[contract.result] = lambda _: self.current
         self.current: SSAValue

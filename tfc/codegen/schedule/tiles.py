@@ -18,8 +18,8 @@ from tfc.dims import Dim
 
 HEIGHTS: Mapping[tuple[int, int], Mapping[int, int]] = {
     # (bits of a register, registers): {vectors: the most rows}, preferred first
-    (512, 32): {4: 6, 3: 8, 2: 14, 1: 24, 8: 1},
-    (256, 16): {2: 6, 3: 4, 1: 12, 4: 1},
+    (512, 32): {4: 6, 3: 7, 2: 14, 1: 14, 8: 1},
+    (256, 16): {2: 6, 3: 4, 1: 8, 4: 1},
     (128, 32): {4: 6, 2: 10, 3: 8, 1: 16, 8: 1},
     (128, 16): {2: 5, 3: 3, 1: 8, 4: 1},
 }
@@ -33,6 +33,13 @@ BLOCK_BYTES = 512 * 1024
 
 LATENCY = 8
 """Multiply-adds in flight that keep the units busy: two of them, each four cycles deep."""
+
+SUPPLY = 5
+"""Multiply-adds in the time in which 64 bytes of a panel come from the L2 cache: a low tile is no
+faster than one of so many rows (5x64 was at 80 % of 14x32 where rows are 14)."""
+
+PAGE, WAYS = 4096, 8
+"""Rows a multiple of 4096 bytes apart share one set of the L1 cache, which holds so many lines."""
 
 
 @dataclass(frozen=True)
@@ -63,26 +70,35 @@ def split(rows: int, most: int) -> Split:
     return Split(height, tiles - (height * tiles - rows), tiles)
 
 
-def choose_vectors(target: Target, element: Attribute, rows: Dim, columns: Dim) -> int:
-    """How many vectors wide a panel should be for a result of ``rows x columns``."""
+def choose_vectors(
+    target: Target, element: Attribute, rows: Dim, columns: Dim, stride: Dim = 0
+) -> int:
+    """How many vectors wide a panel should be.
+
+    Args:
+        rows, columns: of the result.
+        stride: how far apart the rows of ``x`` are, in elements.
+    """
     lanes = vector_lanes(target, element)
+    supply = SUPPLY * target.vector_bits / 512
     few = isinstance(rows, int) and rows <= 1
     best, least = 1, float("inf")
     for vectors, most in heights(target).items():
         if most == 1 and not few:
             continue
         panels = -(-columns // (vectors * lanes)) if isinstance(columns, int) else 1 / vectors
-        cost = panels * _row_cost(rows, vectors, most)
+        most = most_rows(target, element, vectors, stride)
+        cost = panels * _row_cost(rows, vectors, most, supply)
         if cost < least * 0.97:  # a tile that is listed earlier is given up for a real gain only
             best, least = vectors, cost
     return best
 
 
-def _row_cost(rows: Dim, vectors: int, most: int) -> float:
+def _row_cost(rows: Dim, vectors: int, most: int, supply: float) -> float:
     """Issue slots of all row tiles for one step of the depth."""
 
     def tile(height: int) -> float:
-        return max(height * vectors, height + vectors, LATENCY)
+        return max(height * vectors, height + vectors, supply * vectors, LATENCY)
 
     if not isinstance(rows, int):
         return 420 / most * tile(most)
@@ -90,7 +106,10 @@ def _row_cost(rows: Dim, vectors: int, most: int) -> float:
     return cut.tall * tile(cut.height) + (cut.tiles - cut.tall) * tile(max(1, cut.height - 1))
 
 
-def most_rows(target: Target, vectors: int) -> int:
-    """The height of a tile that is ``vectors`` wide."""
+def most_rows(target: Target, element: Attribute, vectors: int, stride: Dim) -> int:
+    """The height of a tile that is ``vectors`` wide, for rows that are ``stride`` elements apart."""
     known = heights(target)
-    return known.get(vectors, 1 if vectors > max(known) else max(1, 24 // vectors))
+    most = known.get(vectors, 1 if vectors > max(known) else max(1, 24 // vectors))
+    size = getattr(element, "bitwidth", 32) // 8
+    aliased = isinstance(stride, int) and stride * size % PAGE == 0 and stride
+    return min(most, WAYS) if aliased else most
