@@ -7,6 +7,7 @@ names those that a later pass or kernel generator wants whole: ``decompose{keep=
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -22,6 +23,8 @@ class Decompose(ModulePass):
     """Write composite operations in primitives, except those that are to be kept."""
 
     name = "decompose"
+    EXACT: ClassVar[bool] = False
+    """Its formula rounds after each step; the reference of a composite once."""
     keep: str | tuple[str, ...] = ()
     """Names without the dialect: ``softmax``."""
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import LocationAttr, ModuleOp
@@ -62,6 +62,8 @@ class SinkTransposes(ModulePass):
     """Let operations work in the order of dims that data comes in; write few transposes."""
 
     name = "sink-transposes"
+    EXACT: ClassVar[bool] = False
+    """A sum over dims in another order rounds differently."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in op.walk():
