@@ -1,6 +1,6 @@
 """Fit the polynomials of `tfc.codegen.cpu.formulas` and print them.
 
-    python tools/fit_polynomials.py            (needs mpmath; 1 minute)
+    python tools/fit_polynomials.py            (needs mpmath; half a minute)
 
 Each is the best one of its degree: Remez' exchange in 60 digits, against the relative error of the
 whole function. Coefficients are rounded to the precision they are used in one by one, from
@@ -81,30 +81,30 @@ def series(f: Function, at_zero: float) -> Function:
 
 
 def main() -> None:
-    exp_tail = series(lambda r: (mp.expm1(r) - r) / r**2, 0.5)
-    for n in (4, 5):
-        fit(f"EXP{n}", exp_tail, lambda r: r * r / mp.exp(r), range(n + 1), -HALF_LN2, HALF_LN2, single=True)
-    fit("EXP_DOUBLE", exp_tail, lambda r: r * r / mp.exp(r), range(10), -HALF_LN2, HALF_LN2, single=False)
-    log_tail = series(lambda z: (mp.log1p(z) - z + z * z / 2) / z**3, 1 / mp.mpf(3))
-    for n in (7, 8):
-        fit(f"LOG{n}", log_tail, lambda z: abs(z**3 / (mp.log1p(z) if z else 1)), range(n + 1), ROOT / 2 - 1, ROOT - 1, single=True)
-    # log((1+s)/(1-s)) = 2s + s*z*P(z), z = s*s
-    log_odd = series(lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z, mp.mpf(2) / 3)
-    fit("LOG_DOUBLE", log_odd, lambda z: z, range(7), 0, 0.02946, single=False)
-    quarter = mp.pi / 4 + 1e-3
-    sin_tail = series(lambda s: (mp.sin(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, -mp.mpf(1) / 6)
-    cos_tail = series(lambda s: (mp.cos(mp.sqrt(s)) - 1 + s / 2) / s**2, mp.mpf(1) / 24)
-    fit("SIN", sin_tail, lambda s: s, range(3), 0, quarter**2, single=True)
-    fit("COS", cos_tail, lambda s: s * s, range(3), 0, quarter**2, single=True)
-    fit("SIN_DOUBLE", sin_tail, lambda s: s, range(5), 0, quarter**2, single=False)
-    fit("COS_DOUBLE", cos_tail, lambda s: s * s, range(5), 0, quarter**2, single=False)
-    atan_tail = series(lambda s: (mp.atan(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, -mp.mpf(1) / 3)
-    fit("ATAN", atan_tail, lambda s: s, range(11), 0, 1, single=False)
-    for cut in (0.85, 0.92):
-        small = series(lambda s: mp.erf(mp.sqrt(s)) / mp.sqrt(s) - 1, 2 / mp.sqrt(mp.pi) - 1)
-        fit(f"ERF_SMALL {cut}", small, lambda s: mp.mpf(1), range(6), 0, cut * cut, single=True)
-        for n in (6, 7, 8):
-            fit(f"ERF_LARGE{n} {cut}", lambda x: mp.log(mp.erfc(x)), lambda x: mp.erfc(x) / mp.erf(x), range(n + 1), cut, 3.95, single=True)
+    exp = series(lambda r: (mp.expm1(r) - r) / r**2, 0.5)
+    fit("exponential.SINGLE.tail", exp, lambda r: r * r / mp.exp(r), range(6), -HALF_LN2, HALF_LN2, single=True)
+    fit("exponential.DOUBLE.tail", exp, lambda _: mp.mpf(1), range(10), -0.999 * HALF_LN2, HALF_LN2, single=False)
+
+    log = series(lambda z: (mp.log1p(z) - z + z * z / 2) / z**3, 1 / mp.mpf(3))
+    relative = lambda z: abs(z**3 / (mp.log1p(z) if z else 1))  # noqa: E731
+    fit("logarithm.TAIL", log, relative, range(9), ROOT / 2 - 1, ROOT - 1, single=True)
+    # log((1 + s) / (1 - s)) = 2*s + s * z * P(z), z = s*s
+    odd = series(lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z, mp.mpf(2) / 3)
+    fit("logarithm.TAIL_DOUBLE", odd, lambda z: z, range(7), 0, 0.02946, single=False)
+
+    quarter = (mp.pi / 4 + 1e-3) ** 2
+    sin = series(lambda s: (mp.sin(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, -mp.mpf(1) / 6)
+    cos = series(lambda s: (mp.cos(mp.sqrt(s)) - 1 + s / 2) / s**2, mp.mpf(1) / 24)
+    for terms, single in ((3, True), (5, False)):
+        fit("trigonometry.SIN", sin, lambda s: s, range(terms), 0, quarter, single=single)
+        fit("trigonometry.COS", cos, lambda s: s * s, range(terms), 0, quarter, single=single)
+    atan = series(lambda s: (mp.atan(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, -mp.mpf(1) / 3)
+    fit("trigonometry.ATAN", atan, lambda s: s, range(11), 0, 1, single=False)
+
+    erf = series(lambda s: mp.erf(mp.sqrt(s)) / mp.sqrt(s) - 1, 2 / mp.sqrt(mp.pi) - 1)
+    fit("error_function.NEAR", erf, lambda _: mp.mpf(1), range(6), 0, 0.85**2, single=True)
+    weight = lambda x: mp.erfc(x) / mp.erf(x)  # noqa: E731
+    fit("error_function.FAR", lambda x: mp.log(mp.erfc(x)), weight, range(8), 0.85, 3.95, single=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ What LLVM leaves undefined is defined here, at the same values on every target:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from xdsl.dialects import arith
 from xdsl.dialects.arith import CMPF_COMPARISON_OPERATIONS, CMPI_COMPARISON_OPERATIONS
@@ -235,10 +235,10 @@ _COMBINERS: dict[str, tuple[Binary, Binary]] = {
     "mul": (instruction("fmul"), multiply),
     "max": (_extreme("ogt"), _integer_extreme("sgt")),
     "min": (_extreme("olt"), _integer_extreme("slt")),
-    "umax": (_integer_extreme("ugt"),) * 2,
-    "umin": (_integer_extreme("ult"),) * 2,
-    "and": (instruction("and"),) * 2,
-    "or": (instruction("or"),) * 2,
+    "umax": (_integer_extreme("ugt"), _integer_extreme("ugt")),
+    "umin": (_integer_extreme("ult"), _integer_extreme("ult")),
+    "and": (instruction("and"), instruction("and")),
+    "or": (instruction("or"), instruction("or")),
 }
 
 
@@ -270,7 +270,7 @@ def _flags(op: Operation) -> str:
     attribute = op.properties.get("fastmath")
     if not isinstance(attribute, arith.FastMathFlagsAttr) or not attribute.data:
         return ""
-    words = sorted(flag.value for flag in attribute.flags)
+    words = sorted(flag.value for flag in attribute.data)
     return " fast" if len(words) == 7 else " " + " ".join(words)
 
 
@@ -293,12 +293,13 @@ def _constant(t: Translator, op: Operation) -> Value:
             raise NotImplementedError(f"no rule for the constant {op.value}")
 
 
-def _dense(attribute: DenseIntOrFPElementsAttr[Attribute], kind: Kind, rows: int) -> Value:
+def _dense(attribute: DenseIntOrFPElementsAttr, kind: Kind, rows: int) -> Value:
     element = attribute.get_element_type()
+    values = cast("Sequence[float | int]", attribute.get_values())  # kernels have no complex ones
     if attribute.is_splat():
-        text = literal(kind, _number(attribute.get_values()[0], element))
+        text = literal(kind, _number(values[0], element))
         return [text] * rows if rows else text
-    numbers = [_number(v, element) for v in attribute.get_values()]
+    numbers = [_number(v, element) for v in values]
     if not rows:
         return _listed(kind, numbers)
     width = max(1, kind.lanes)
@@ -359,7 +360,7 @@ def _cast(name: str) -> Rule:
 
 
 def _index_cast(*, signed: bool) -> Rule:
-    def write(t: Translator, op: Operation) -> Value:
+    def write(t: Translator, op: Operation) -> Value | None:
         source, target = (shape_of(v.type).kind for v in (op.operands[0], op.results[0]))
         if source.width > target.width:
             name = "trunc"
@@ -483,7 +484,7 @@ _CASTS: dict[str, Rule] = {
 }
 
 
-def _convert(t: Translator, op: Operation) -> Value:
+def _convert(t: Translator, op: Operation) -> Value | None:
     assert isinstance(op, kernel.CastOp), "the table says so"
     return _CASTS[op.kind.data](t, op)
 

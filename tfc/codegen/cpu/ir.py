@@ -11,6 +11,7 @@ takes 3 ms this way, and what LLVM reads is what one sees.
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -179,7 +180,9 @@ class Module:
 class Code:
     """The instructions of one function.
 
-    ``block`` is the label of the block being written: where a phi says control comes from.
+    Attributes:
+        block: the label of the block being written: where a phi says control comes from.
+        copies: how often a formula has been written out here.
     """
 
     def __init__(self, module: Module) -> None:
@@ -188,8 +191,9 @@ class Code:
         self.entry: list[str] = []
         self.lines: list[str] = []
         self.block = "entry"
+        self.copies = Counter[tuple[str, Kind]]()
         self._count = 0
-        self._copies: dict[Kind, str] = {}
+        self._places: dict[Kind, str] = {}
 
     def fresh(self, prefix: str = "v") -> str:
         self._count += 1
@@ -225,9 +229,9 @@ class Code:
 
     def copy(self, kind: Kind) -> str:
         """Memory of one value, to reach its lanes by address; the same each time."""
-        if kind not in self._copies:
-            self._copies[kind] = self.stack(kind, 1)
-        return self._copies[kind]
+        if kind not in self._places:
+            self._places[kind] = self.stack(kind, 1)
+        return self._places[kind]
 
     def at(self, element: str, base: str, offset: str, flags: str = "inbounds ") -> str:
         """The address of element ``offset`` from ``base``."""

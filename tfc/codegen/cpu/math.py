@@ -1,4 +1,4 @@
-"""Rules for ``math``: each function becomes a helper of the module, called where it is used.
+"""Rules for ``math``: a formula is written where it is used, or called as a helper of the module.
 
 A helper is internal, one for each function and type: ``tfc.exp.v64f32``.
 """
@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 
 def apply(code: Code, name: str, kind: Kind, operands: Sequence[str]) -> str:
-    """The function ``name`` of some operands, by its helper."""
+    """The function ``name`` of some operands."""
     table = formulas.SINGLE if kind.element == "float" else formulas.DOUBLE
-    full = helper(code.module, name, table[name].write, kind, len(operands))
+    formula = table[name]
+    copies = code.copies[name, kind]
+    if copies < formula.copies:
+        code.copies[name, kind] += 1
+        return formula.write(*(Number(code, kind, o) for o in operands)).text
+    full = helper(code.module, name, formula.write, kind, len(operands))
     return code.call(full, kind, [(kind, o) for o in operands])
 
 
@@ -55,7 +60,7 @@ def _intrinsic(name: str) -> Rule:
 
 
 def _rounding(name: str) -> Rule:
-    def write(t: Translator, op: Operation) -> Value:
+    def write(t: Translator, op: Operation) -> Value | None:
         if t.code.target.isa.rounding:
             return _intrinsic(name)(t, op)
         return t.each_row(op, lambda shape, args: formula(t.code, shape.kind, args[0]))

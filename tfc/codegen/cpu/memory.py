@@ -112,7 +112,7 @@ def _load(access: Access) -> str:
     if step == -1:
         last = access.lane(held.lanes - 1)
         return code.shuffle(held, access.read(last, held), "poison", range(held.lanes)[::-1])
-    if step in SHUFFLED_STRIDES:
+    if step is not None and step in SHUFFLED_STRIDES:
         return _shuffled_load(access, step)
     vector = "poison"
     for lane in range(held.lanes):

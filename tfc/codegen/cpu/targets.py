@@ -203,9 +203,8 @@ def _architecture(triple: str) -> str:
     first = triple.split("-")[0]
     arch = _ALIASES.get(first, first)
     if arch not in DEFAULT_CPUS:
-        known = nearest(first, [*DEFAULT_CPUS, *_ALIASES])
         message = f"unknown architecture {first!r} in target {triple!r}"
-        raise OptionError(message, help=known or f"known: {', '.join(DEFAULT_CPUS)}")
+        raise OptionError(message, help=f"known: {', '.join([*DEFAULT_CPUS, *_ALIASES])}")
     return arch
 
 
