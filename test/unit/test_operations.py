@@ -164,7 +164,7 @@ def test_decomposition_is_the_reference(name: str) -> None:
         want, shown = reference(op, sample), text(op)
         decomposed(op)
         module.verify()
-        last = [o for o in module.walk() if isinstance(o, func.ReturnOp)][0]
+        last = next(o for o in module.walk() if isinstance(o, func.ReturnOp))
         assert [o.type for o in last.operands] == types, shown
         with np.errstate(all="ignore"):
             found = interpret(module, list(sample.args))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xdsl.ir import Attribute, Dialect
 
-from tfc.dialects.tfc import (  # noqa: F401 # each file enters its operations in OPERATIONS
+from tfc.dialects.tfc import (
     activation,
     arithmetic,
     constant,
@@ -29,6 +29,12 @@ from tfc.dialects.tfc.reduce import ExtremeKindAttr, ReduceKindAttr
 from tfc.dialects.tfc.select import PredicateAttr
 from tfc.dialects.tfc.state import AssignKindAttr
 from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceType, ShapeAttr
+
+FAMILIES = (
+    elementwise, arithmetic, select, activation, constant, shape, gather, dynamic, reduce, contraction,
+    packed, nn, gradient, random, state, fusion,
+)  # fmt: skip
+"""The files of operations; importing one enters its operations in `OPERATIONS`."""
 
 ATTRIBUTES: list[type[Attribute]] = [
     AssignKindAttr, AxesAttr, ControlType, DimsAttr, ExtremeKindAttr, LiteralAttr, PredicateAttr, ReduceKindAttr,

@@ -16,7 +16,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import operand_def, opt_prop_def, prop_def, result_def
 
 from tfc.dialects.tfc.base import Emit, Sample, TensorOp, float_range, tfc_op
-from tfc.dialects.tfc.elementwise import ErfcOp, ErfOp
+from tfc.dialects.tfc.elementwise import ErfOp
 from tfc.dialects.tfc.formula import Formula
 from tfc.dialects.tfc.pointwise import HALVES, SPECIALS, widened
 from tfc.dialects.tfc.types import Array, Tensor, compatible, element, is_bool, is_float, shape_of

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from xdsl.dialects import arith, math
+from xdsl.dialects import math
 from xdsl.dialects.builtin import Float64Type, IntegerType, f64
 from xdsl.ir import SSAValue
 
@@ -236,7 +236,8 @@ class PowOp(BinaryOp):
         return s.select(s.compare("slt", y, 0), unit, result)
 
     def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
-        return emit(math.PowFOp(*args))
+        x, y = args
+        return emit(math.PowFOp(x, y))
 
 
 class ShiftOp(BinaryOp):

@@ -15,7 +15,7 @@ A primitive has ``value_at``, a composite ``decompose``, a state operation neith
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
@@ -105,7 +105,7 @@ class TensorOp(IRDLOperation, ABC):
     def construct(
         self,
         operands: Sequence[SSAValue | Sequence[SSAValue]],
-        properties: dict[str, Attribute | None] | None = None,
+        properties: Mapping[str, Attribute | None] | None = None,
         types: Sequence[Attribute] | None = None,
         results: int = 1,
     ) -> None:

@@ -22,7 +22,15 @@ from tfc.dialects.tfc.pointwise import HALVES
 from tfc.dialects.tfc.reduce import accumulated, combine, window_result, window_view
 from tfc.dialects.tfc.scalar import Scalars
 from tfc.dialects.tfc.shape import Integer, IntList, integer
-from tfc.dialects.tfc.types import Array, Tensor, compatible, element, is_bool, shape_of, tensor_type
+from tfc.dialects.tfc.types import (
+    Array,
+    Tensor,
+    compatible,
+    element,
+    is_bool,
+    shape_of,
+    tensor_type,
+)
 from tfc.dims import Dim
 from tfc.errors import require
 

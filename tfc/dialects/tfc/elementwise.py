@@ -175,7 +175,7 @@ def _unary(op: str, ufunc: Any, scalar: Any, meaning: str, *, heavy: bool = True
         "UFUNC": ufunc,
         "SCALAR": scalar,
         "HEAVY": heavy,
-        "__annotations__": {k: "ClassVar" for k in ("UFUNC", "SCALAR", "HEAVY")},
+        "__annotations__": dict.fromkeys(("UFUNC", "SCALAR", "HEAVY"), "ClassVar"),
     }
     return tfc_op(type(op.capitalize() + "Op", (UnaryOp,), body))
 

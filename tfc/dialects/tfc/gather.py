@@ -11,7 +11,15 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import operand_def, prop_def, result_def
 
 from tfc.dialects.tfc.base import Access, Sample, TensorOp, float_range, tfc_op
-from tfc.dialects.tfc.types import Array, Tensor, compatible, element, is_bool, shape_of, tensor_type
+from tfc.dialects.tfc.types import (
+    Array,
+    Tensor,
+    compatible,
+    element,
+    is_bool,
+    shape_of,
+    tensor_type,
+)
 from tfc.dims import Dim
 from tfc.errors import RunError, require
 

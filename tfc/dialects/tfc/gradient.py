@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import IntegerType
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.irdl import operand_def, prop_def, result_def
 
 from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, float_range, ints, tfc_op
 from tfc.dialects.tfc.constant import scalar_constant
 from tfc.dialects.tfc.contraction import ConvolutionOp
 from tfc.dialects.tfc.formula import Formula
-from tfc.dialects.tfc.pointwise import HALVES, SPECIALS, widened
+from tfc.dialects.tfc.pointwise import HALVES, SPECIALS
 from tfc.dialects.tfc.reduce import ReduceOp, WindowArgMaxOp, WindowOp, accumulated, combine
 from tfc.dialects.tfc.scalar import Scalars
 from tfc.dialects.tfc.shape import Integer, IntList, PadOp, ReverseOp, SliceOp, integer, known
@@ -74,6 +75,9 @@ class BiasAddGradOp(TensorOp):
 
 class PairGradOp(TensorOp):
     """A formula of a gradient and a forward result. (C1) Both have one type, of floats."""
+
+    @abstractmethod
+    def __init__(self, x: SSAValue | Operation, y: SSAValue | Operation) -> None: ...
 
     def infer(self) -> Sequence[Attribute]:
         x, y = self.operands
@@ -322,7 +326,7 @@ class MaxPoolGradOp(WindowOp):
 
     def reference(self, *args: Array) -> Array:
         x, _, g = args
-        window, strides, _, low, high = self.windows()
+        window, strides, _, low, _ = self.windows()
         result = np.zeros(x.shape, accumulated(g).dtype)
         for place in np.ndindex(*g.shape):
             starts = [i * s - b for i, s, b in zip(place, strides, low, strict=True)]
@@ -369,18 +373,16 @@ class ConvolutionGradOp(TensorOp):
         """That ``g`` has the type of the result of a convolution of ``x`` with ``w``."""
         kind = element(self.operands[0])
         require(is_float(kind) and element(g) == kind, self, "C1", "one element type of floats", f"{kind} and {element(g)}")
-        names = [tensor_type(s, kind) for s in (x, w)]
-        forward = ConvolutionOp(*(_placeholder(n) for n in names), *self.amounts(), self.group_count())
+        forward = _forward(tensor_type(x, kind), tensor_type(w, kind), *self.amounts(), self.group_count())
         wanted = shape_of(forward.result)
         fits = len(wanted) == len(shape_of(g)) and all(map(compatible, wanted, shape_of(g)))
         require(fits, self, "C2", forward.result.type, g.type)
 
 
-def _placeholder(type_: Attribute) -> SSAValue:
-    """A value of a type that nothing computes, to ask an operation for its result type."""
-    from xdsl.ir import Block
-
-    return Block(arg_types=[type_]).args[0]
+def _forward(x: Attribute, w: Attribute, *amounts: Any) -> ConvolutionOp:
+    """The convolution of values of these types that nothing computes: for its result type."""
+    image, filter_ = Block(arg_types=[x, w]).args
+    return ConvolutionOp(image, filter_, *amounts)
 
 
 def _padded(emit: Emit, x: SSAValue, low: Sequence[int], high: Sequence[int], interior: Sequence[int]) -> SSAValue:
@@ -603,7 +605,7 @@ class _Case:
 
     def __init__(self, x: Array, w: Array, *amounts: Any) -> None:
         self.x, self.w, self.amounts = x, w, amounts
-        op = ConvolutionOp(*(_placeholder(_type_of(a)) for a in (x, w)), *amounts)
+        op = _forward(_type_of(x), _type_of(w), *amounts)
         shape = known(shape_of(op.result))
         self.g = float_range(*shape, low=-1.0).astype(x.dtype)
 

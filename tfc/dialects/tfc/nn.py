@@ -328,7 +328,7 @@ class BatchNormOp(LayerOp):
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         def make(axis: int) -> Any:
-            return lambda *args: cls(*args, 1e-3, axis)
+            return lambda x, *lists: cls(x, *lists, 1e-3, axis)  # pyright: ignore[reportCallIssue] # four lists
 
         x = float_range(2, 3, 4, 5)
         out: list[Sample] = []

@@ -28,13 +28,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import IntegerAttr, UnitAttr, i64
+from xdsl.dialects.builtin import UnitAttr
 from xdsl.ir import Attribute, Data, Operation, SSAValue
 from xdsl.irdl import irdl_attr_definition, operand_def, opt_prop_def, prop_def, result_def
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
 from tfc.dialects.tfc.base import Sample, TensorOp, float_range, tfc_op
+from tfc.dialects.tfc.shape import Integer, integer
 from tfc.dialects.tfc.types import Array, Tensor, element, shape_of, tensor_type
 from tfc.dims import Dim, parse
 from tfc.errors import require
@@ -107,7 +108,7 @@ class ContractOp(TensorOp):
     name = "tfc.contract"
     x = operand_def(Tensor)
     w = operand_def(Tensor)
-    lanes = prop_def(IntegerAttr)
+    lanes = prop_def(Integer)
     axes = prop_def(AxesAttr)
     packed = opt_prop_def(UnitAttr)
     result = result_def(Tensor)
@@ -128,7 +129,7 @@ class ContractOp(TensorOp):
     ) -> None:
         x, w = SSAValue.get(x), SSAValue.get(w)
         properties: dict[str, Attribute | None] = {
-            "lanes": IntegerAttr(lanes, i64),
+            "lanes": integer(lanes),
             "axes": AxesAttr(tuple(axes)),
             "packed": UnitAttr() if packed else None,
         }

@@ -200,7 +200,7 @@ class MeanOp(TensorOp):
         with np.errstate(all="ignore"):
             if is_float(element(self.x)):
                 return np.asarray(total / np.float64(count)).astype(x.dtype)
-            return np.asarray(np.fix(total / max(count, 1))).astype(x.dtype)
+            return np.asarray(np.trunc(total / max(count, 1))).astype(x.dtype)
 
     def decompose(self, emit: Emit) -> Sequence[SSAValue]:
         axes, of = list(self.axes.get_values()), element(self.x)

@@ -22,7 +22,7 @@ from xdsl.dialects.builtin import (
     VectorType,
     f32,
 )
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from tfc.dialects import kernel
 from tfc.dialects.tfc.base import Emit

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
-from xdsl.dialects import arith, math
+from xdsl.dialects import math
 from xdsl.dialects.builtin import FixedBitwidthType, IntegerType, i1
 from xdsl.dialects.utils.enum_attribute import EnumAttribute
 from xdsl.ir import Attribute, Operation, SpacedOpaqueSyntaxAttribute, SSAValue
@@ -17,7 +17,13 @@ from xdsl.utils.str_enum import StrEnum
 from tfc.dialects import kernel
 from tfc.dialects.tfc.base import Emit, Sample, float_range, tfc_op
 from tfc.dialects.tfc.pointwise import HALVES, SPECIALS, ElementwiseOp, UnaryOp
-from tfc.dialects.tfc.scalar import Scalars, element_type, integer_range, kernel_element, with_element
+from tfc.dialects.tfc.scalar import (
+    Scalars,
+    element_type,
+    integer_range,
+    kernel_element,
+    with_element,
+)
 from tfc.dialects.tfc.types import Array, Tensor, dtype_of, element, is_bool, is_float, is_unsigned
 from tfc.errors import require
 
@@ -182,7 +188,7 @@ class CastOp(ElementwiseOp):
     def samples(cls) -> Sequence[Sample]:
         floats = np.array([0.0, -0.0, 0.5, -0.7, 2.5, -3.99, 100.0, 1e10, -1e10, 3e38, np.inf, -np.inf, np.nan])
         wholes = np.array([0, 1, -1, 127, -128, 300, 65535, 2**31 - 1, -(2**40)])
-        names = "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
+        names = ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
         kinds = [np.dtype(n) for n in names] + [np.dtype(ml_dtypes.bfloat16)]
         out: list[Sample] = []
         with np.errstate(all="ignore"):

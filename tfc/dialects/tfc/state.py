@@ -15,12 +15,29 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import StringAttr
 from xdsl.dialects.utils.enum_attribute import EnumAttribute
 from xdsl.ir import Attribute, Operation, SpacedOpaqueSyntaxAttribute, SSAValue
-from xdsl.irdl import base, irdl_attr_definition, operand_def, prop_def, result_def, traits_def, var_operand_def
+from xdsl.irdl import (
+    base,
+    irdl_attr_definition,
+    operand_def,
+    prop_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect
 from xdsl.utils.str_enum import StrEnum
 
 from tfc.dialects.tfc.base import Sample, TensorOp, tfc_op
-from tfc.dialects.tfc.types import Array, ControlType, ResourceType, Tensor, element, is_bool, is_static, shape_of
+from tfc.dialects.tfc.types import (
+    Array,
+    ControlType,
+    ResourceType,
+    Tensor,
+    element,
+    is_bool,
+    is_static,
+    shape_of,
+)
 from tfc.errors import require
 
 Token = base(ControlType)

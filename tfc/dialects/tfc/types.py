@@ -51,13 +51,15 @@ Tensor = base(TensorType) | base(UnrankedTensorType)
 UNKNOWN_DIM = parse("__unknown__")
 """The extent of a ``?`` that has no name."""
 
-ELEMENT_TYPES: dict[np.dtype[Any], Attribute] = {
-    np.dtype(np.float16): Float16Type(),
-    np.dtype(ml_dtypes.bfloat16): BFloat16Type(),
-    np.dtype(np.float32): Float32Type(),
-    np.dtype(np.float64): Float64Type(),
-    np.dtype(np.bool_): IntegerType(1),
-} | {
+_NAMED: list[tuple[Any, Attribute]] = [
+    (np.float16, Float16Type()),
+    (ml_dtypes.bfloat16, BFloat16Type()),
+    (np.float32, Float32Type()),
+    (np.float64, Float64Type()),
+    (np.bool_, IntegerType(1)),
+]
+
+ELEMENT_TYPES: dict[np.dtype[Any], Attribute] = {np.dtype(t): element for t, element in _NAMED} | {
     np.dtype(f"{'u' if unsigned else ''}int{width}"): IntegerType(
         width, Signedness.UNSIGNED if unsigned else Signedness.SIGNLESS
     )
@@ -246,7 +248,7 @@ class LiteralAttr(Data[Literal]):
     def of(cls, array: Array) -> LiteralAttr:
         """The constant ``array``; one whose elements all have the same bits becomes a splat."""
         flat = array.reshape(-1)
-        if 1 < array.size and _same_bits(flat):
+        if array.size > 1 and _same_bits(flat):
             array = np.broadcast_to(flat[0], array.shape)
         return cls(Literal(array))
 
