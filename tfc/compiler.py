@@ -141,7 +141,7 @@ def save(binary: Binary, path: str | os.PathLike[str]) -> None:
 
 def run_stages(module: ModuleOp, stages: str, options: Options) -> None:
     """Run passes and stages of `tfc.passes.pipeline` with what ``options`` say, in place."""
-    given = {"cpu": options.cpu, "target": options.target, "name": options.name}
+    given = {"cpu": options.cpu, "target": options.target, "model": options.name}
     watchers = list(options.instruments) or from_environment()
     if options.validate_each_pass:
         from tfc.passes.validate import ValidateEachPass

@@ -41,9 +41,10 @@ PASSES: dict[str, str] = {
     "decompose": "tfc.passes.decompose:Decompose",
     "sink-transposes": "tfc.passes.sink_transposes:SinkTransposes",
     "pack-contractions": "tfc.passes.pack_contractions:PackContractions",
+    "expand-updates": "tfc.passes.expand_updates:ExpandUpdates",
     "order-memory": "tfc.passes.order_memory:OrderMemory",
     "fuse": "tfc.passes.fuse:Fuse",
-    "lower-to-kernels": "tfc.passes.lower_to_kernels:LowerToKernels",
+    "lower-to-kernels": "tfc.codegen.lower_to_kernels:LowerToKernels",
     "assign-buffers": "tfc.passes.assign_buffers:AssignBuffers",
 }
 """Every pass by its name: module and class."""
