@@ -42,8 +42,14 @@ def function(types: Sequence[Any], body: Body) -> ModuleOp:
     return ModuleOp([FuncOp("main", signature, Region(block))])
 
 
-def execute(module: ModuleOp, *args: Array, dims: Mapping[str, int] | None = None, target: Target | None = None) -> Array:
-    """Run a fused function: each fusion as a kernel, in three pieces."""
+def execute(
+    module: ModuleOp,
+    *args: Array,
+    dims: Mapping[str, int] | None = None,
+    target: Target | None = None,
+    pieces: int = 3,
+) -> Array:
+    """Run a fused function: each fusion as a kernel, called for ``pieces`` of its range."""
     (main,) = module.ops
     assert isinstance(main, FuncOp)
     block = main.body.block
@@ -51,7 +57,7 @@ def execute(module: ModuleOp, *args: Array, dims: Mapping[str, int] | None = Non
     for op in block.ops:
         operands = [values[o] for o in op.operands]
         if isinstance(op, FusionOp):
-            values.update(zip(op.results, Runner.of_fusion(op, target)(*operands, dims=dims, pieces=3), strict=True))
+            values.update(zip(op.results, Runner.of_fusion(op, target)(*operands, dims=dims, pieces=pieces), strict=True))
         elif isinstance(op, ConstantOp):
             values[op.results[0]] = op.value.data.array
         elif isinstance(op, ReshapeOp):
@@ -245,6 +251,18 @@ def test_long_sums_are_cut(make: Any, x: Sequence[int], w: Sequence[int], monkey
     """Partial sums stand in the result between the chunks."""
     monkeypatch.setattr(tiles, "PANEL_BYTES", 4096)
     check(make, numbers(*x), numbers(*w), constant=True)
+
+
+@pytest.mark.parametrize("m", [1, 7, 130, 400])
+@pytest.mark.parametrize("named", [False, True])
+def test_threads_do_not_change_a_bit(m: int, named: bool) -> None:
+    x, w = numbers(m, 300), numbers(300, 200)
+    types = [tensor_type([symbol("m") if named else m, 300], element_of(x.dtype)), tensor_type(w.shape, element_of(w.dtype))]
+    module = function(types, lambda a, b: [MATMUL(a, b)])
+    run_pipeline(module, "pack-contractions,fuse")
+    whole = execute(module, x, w, dims={"m": m}, pieces=1)
+    for pieces in (2, 3, 5):
+        assert (execute(module, x, w, dims={"m": m}, pieces=pieces) == whole).all()
 
 
 @pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v2", "x86-64-v3"])

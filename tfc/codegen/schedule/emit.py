@@ -180,13 +180,13 @@ class Emitter:
         self, upper: Dim, lower: Dim = 0, step: int = 1, carried: Sequence[SSAValue] = ()
     ) -> Generator[Loop]:
         """``scf.for``. Call `Loop.carry` inside where values are carried."""
-        bounds = [self.index(lower), self.index(upper), self.constant(step)]
+        first, last, stride = self.index(lower), self.index(upper), self.constant(step)
         initial = list(carried)
         with self._scope(Block(arg_types=[INDEX, *(c.type for c in initial)])) as block:
             loop = Loop(self.bind(block.args[0]), block.args[1:])
             yield loop
             self(scf.YieldOp(*loop.carried))
-        op = scf.ForOp(*bounds, initial, Region(block))
+        op = scf.ForOp(first, last, stride, initial, Region(block))
         self(op)
         loop.results = op.results
 

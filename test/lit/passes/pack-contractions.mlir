@@ -1,0 +1,78 @@
+// RUN: tfc-opt %s -p 'pack-contractions{cpu=x86-64-v4}' | filecheck %s
+
+// A constant right operand becomes panels: padded, cut, transposed (fold-constants does it).
+// CHECK-LABEL: func.func @constant
+// CHECK:         %[[P:.*]] = tfc.pad {{.*}} low [0, 0] high [0, 12]
+// CHECK-NEXT:    %[[R:.*]] = tfc.reshape %[[P]] to [768, 7, 16]
+// CHECK-NEXT:    %[[W:.*]] = tfc.transpose %[[R]] by [1, 0, 2]
+// CHECK-NEXT:    tfc.contract %x, %[[W]], 16 over <"row 128 x=768 y=100", "depth 768 x=1 w=16", "panel 7 w=12288 y=16", "column 100 w=1 y=1"> packed
+func.func @constant(%x: tensor<128x768xf32>) -> tensor<128x100xf32> {
+  %w = tfc.constant splat 0.5 : tensor<768x100xf32>
+  %y = tfc.dot %x, %w batch [], [] contract [1], [0] : tensor<128x768xf32>, tensor<768x100xf32> -> tensor<128x100xf32>
+  func.return %y : tensor<128x100xf32>
+}
+
+// One that is computed is read in place where its columns are contiguous and few.
+// CHECK-LABEL: func.func @in_place
+// CHECK-NEXT:    %y = tfc.contract %x, %w, 16 over <"row 128 x=768 y=100", "depth 768 x=1 w=100", "panel 7 w=16 y=16", "column 100 w=1 y=1"> :
+// CHECK-NEXT:    func.return %y
+func.func @in_place(%x: tensor<128x768xf32>, %w: tensor<768x100xf32>) -> tensor<128x100xf32> {
+  %y = tfc.dot %x, %w batch [], [] contract [1], [0] : tensor<128x768xf32>, tensor<768x100xf32> -> tensor<128x100xf32>
+  func.return %y : tensor<128x100xf32>
+}
+
+// Otherwise one transpose makes the panels.
+// CHECK-LABEL: func.func @transposed
+// CHECK-NEXT:    %[[R:.*]] = tfc.reshape %w to [2, 64, 768]
+// CHECK-NEXT:    %[[W:.*]] = tfc.transpose %[[R]] by [0, 2, 1]
+// CHECK-NEXT:    tfc.contract %x, %[[W]], 64 over {{.*}} packed
+func.func @transposed(%x: tensor<128x768xf32>, %w: tensor<128x768xf32>) -> tensor<128x128xf32> {
+  %y = tfc.dot %x, %w batch [], [] contract [1], [1] : tensor<128x768xf32>, tensor<128x768xf32> -> tensor<128x128xf32>
+  func.return %y : tensor<128x128xf32>
+}
+
+// A number of columns that is known only when the model runs: no panels, masks at the end.
+// CHECK-LABEL: func.func @scores
+// CHECK-NEXT:    %[[T:.*]] = tfc.transpose %k by [0, 2, 3, 1]
+// CHECK-NEXT:    %[[W:.*]] = tfc.reshape %[[T]] to [24, 64, "n"]
+// CHECK-NEXT:    tfc.contract %q, %[[W]], 64 over <"batch 2 x=768*n w=768*n y=12*n*n", "batch 12 x=64 w=64*n y=n*n", "row n x=768 y=n", "depth 64 x=1 w=n", "panel ((n+63)//64) w=64 y=64", "column n w=1 y=1"> :
+func.func @scores(%q: tensor<2x?x12x64xf32, #tfc.dims<["", "n", "", ""]>>, %k: tensor<2x?x12x64xf32, #tfc.dims<["", "n", "", ""]>>) -> tensor<2x12x?x?xf32, #tfc.dims<["", "", "n", "n"]>> {
+  %y = tfc.dot %q, %k batch [0, 2], [0, 2] contract [3], [3] : tensor<2x?x12x64xf32, #tfc.dims<["", "n", "", ""]>>, tensor<2x?x12x64xf32, #tfc.dims<["", "n", "", ""]>> -> tensor<2x12x?x?xf32, #tfc.dims<["", "", "n", "n"]>>
+  func.return %y : tensor<2x12x?x?xf32, #tfc.dims<["", "", "n", "n"]>>
+}
+
+// A window: rows of the image stand in place (the width and channels of the window are one run).
+// CHECK-LABEL: func.func @window
+// CHECK:         %[[X:.*]] = tfc.pad %x {{.*}} low [0, 1, 1, 0] high [0, 1, 1, 0]
+// CHECK-NEXT:    tfc.contract %[[X]], %w, 32 over <"batch batch x=65536 y=12544", "batch 14 x=4096 y=896", "row 14 x=256 y=64", "step 3 x=4096 w=49152", "depth 768 x=1 w=64", "panel 2 w=32 y=32", "column 64 w=1 y=1"> :
+func.func @window(%x: tensor<?x14x14x256xf32, #tfc.dims<["batch", "", "", ""]>>, %w: tensor<3x3x256x64xf32>) -> tensor<?x14x14x64xf32, #tfc.dims<["batch", "", "", ""]>> {
+  %y = tfc.convolution %x, %w strides [1, 1] dilations [1, 1] low [1, 1] high [1, 1] groups 1 : tensor<?x14x14x256xf32, #tfc.dims<["batch", "", "", ""]>>, tensor<3x3x256x64xf32> -> tensor<?x14x14x64xf32, #tfc.dims<["batch", "", "", ""]>>
+  func.return %y : tensor<?x14x14x64xf32, #tfc.dims<["batch", "", "", ""]>>
+}
+
+// A window of one place: all places of all images are the rows of one matmul.
+// CHECK-LABEL: func.func @pointwise
+// CHECK-NEXT:    tfc.contract %x, %w, 64 over <"row 196*batch x=256 y=64", "depth 256 x=1 w=64", {{.*}}
+func.func @pointwise(%x: tensor<?x14x14x256xf32, #tfc.dims<["batch", "", "", ""]>>, %w: tensor<1x1x256x64xf32>) -> tensor<?x14x14x64xf32, #tfc.dims<["batch", "", "", ""]>> {
+  %y = tfc.convolution %x, %w strides [1, 1] dilations [1, 1] low [0, 0] high [0, 0] groups 1 : tensor<?x14x14x256xf32, #tfc.dims<["batch", "", "", ""]>>, tensor<1x1x256x64xf32> -> tensor<?x14x14x64xf32, #tfc.dims<["batch", "", "", ""]>>
+  func.return %y : tensor<?x14x14x64xf32, #tfc.dims<["batch", "", "", ""]>>
+}
+
+// Groups are a batch axis of their own, in x, w and the result.
+// CHECK-LABEL: func.func @groups
+// CHECK-NEXT:    tfc.contract %x, %w, 32 over <"batch 4 x=16 w=32 y=32", {{.*}}
+func.func @groups(%x: tensor<2x9x64xf32>, %w: tensor<3x16x128xf32>) -> tensor<2x7x128xf32> {
+  %y = tfc.convolution %x, %w strides [1] dilations [1] low [0] high [0] groups 4 : tensor<2x9x64xf32>, tensor<3x16x128xf32> -> tensor<2x7x128xf32>
+  func.return %y : tensor<2x7x128xf32>
+}
+
+// What a loop nest does as well stays: depthwise, integers, a product with a vector.
+// CHECK-LABEL: func.func @stay
+// CHECK-NOT:     tfc.contract
+// CHECK:         func.return
+func.func @stay(%x: tensor<2x9x8xf32>, %w: tensor<3x1x8xf32>, %i: tensor<4x4xi32>, %v: tensor<8xf32>) -> (tensor<2x7x8xf32>, tensor<4x4xi32>, tensor<2x9xf32>) {
+  %d = tfc.convolution %x, %w strides [1] dilations [1] low [0] high [0] groups 8 : tensor<2x9x8xf32>, tensor<3x1x8xf32> -> tensor<2x7x8xf32>
+  %m = tfc.dot %i, %i batch [], [] contract [1], [0] : tensor<4x4xi32>, tensor<4x4xi32> -> tensor<4x4xi32>
+  %p = tfc.dot %x, %v batch [], [] contract [2], [0] : tensor<2x9x8xf32>, tensor<8xf32> -> tensor<2x9xf32>
+  func.return %d, %m, %p : tensor<2x7x8xf32>, tensor<4x4xi32>, tensor<2x9xf32>
+}
