@@ -23,14 +23,14 @@ from tfc.dialects.tfc.dynamic import DynamicOp
 from tfc.dialects.tfc.types import UNKNOWN_DIM, Array, shape_of
 from tfc.errors import ModelFileError
 from tfc.frontend.onnx.importer import import_onnx
-from tfc.frontend.onnx.reader import Model, ModelSource, read_model
+from tfc.frontend.onnx.reader import DTYPES, Model, ModelSource, read_model
 from tfc.frontend.onnx.signature import free_inputs
 from tfc.runtime.interpreter import interpret
 
 Program: TypeAlias = "Callable[[Mapping[str, Array]], Sequence[Array]]"
 
 SHAPE_SIZE = 64
-"""An input of integers with at most this many elements may be a shape, axes, or the like."""
+"""An input with at most this many elements may be a shape, axes, scales, or the like."""
 
 
 class Prepared(BackendRep):
@@ -45,7 +45,8 @@ class Prepared(BackendRep):
         try:
             module = import_onnx(model)
         except ModelFileError:
-            if not self._shape_inputs():
+            tensors = all(i.type.HasField("tensor_type") for i in free_inputs(model))
+            if not tensors or not self._shape_inputs():
                 raise
         else:
             if not self._shape_inputs() or not _depends_on_values(module):
@@ -70,21 +71,14 @@ class Prepared(BackendRep):
         return self._cache[key]
 
     def _shape_inputs(self) -> list[str]:
-        """The inputs that may decide about shapes: numbers of a small or unknown count."""
+        """The inputs that may decide about shapes: lists and numbers, no larger tensors."""
         found: list[str] = []
         for info in free_inputs(self.model):
             kind = info.type.tensor_type
             sizes = [d.dim_value for d in kind.shape.dim if d.HasField("dim_value")]
-            if kind.elem_type in _SHAPE_TYPES and len(kind.shape.dim) <= 1 and np.prod(sizes) <= SHAPE_SIZE:
+            if kind.elem_type in DTYPES and len(kind.shape.dim) <= 1 and np.prod(sizes) <= SHAPE_SIZE:
                 found.append(info.name)
         return found
-
-
-_SHAPE_TYPES = {
-    onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL,
-    onnx.TensorProto.DOUBLE, onnx.TensorProto.INT16, onnx.TensorProto.FLOAT16,
-}  # fmt: skip
-"""Shapes and axes are integers, scales of Resize floats, the flag of Dropout a bool."""
 
 
 def _depends_on_values(module: ModuleOp) -> bool:

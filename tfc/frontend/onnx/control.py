@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.ir import SSAValue
-
-from tfc.frontend.onnx.node import Node
+from tfc.frontend.onnx.node import Node, Value
 from tfc.frontend.onnx.table import onnx_op
 
 
 @onnx_op("If")
-def branch(node: Node) -> Sequence[SSAValue]:
+def branch(node: Node) -> Sequence[Value]:
     """The branch that a constant condition takes; its nodes see the values around it."""
     condition = node.array(0)
     if condition is None or condition.size != 1:

@@ -7,22 +7,25 @@ and cancels later. Windows of pooling need no order of axes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from xdsl.dialects.builtin import i64
 from xdsl.ir import SSAValue
 
-from tfc.dialects.tfc.arithmetic import DivOp, PowOp
+from tfc.dialects.tfc.arithmetic import DivOp, FloordivOp, FloormodOp, PowOp
+from tfc.dialects.tfc.constant import IotaOp
 from tfc.dialects.tfc.contraction import ConvolutionOp
-from tfc.dialects.tfc.elementwise import AbsOp, AddOp
+from tfc.dialects.tfc.elementwise import AbsOp, AddOp, MulOp, SubOp
 from tfc.dialects.tfc.nn import AveragePoolOp
-from tfc.dialects.tfc.reduce import MeanOp, ReduceOp, WindowReduceOp
+from tfc.dialects.tfc.reduce import MeanOp, ReduceOp, WindowArgMaxOp, WindowReduceOp
 from tfc.dialects.tfc.shape import PadOp, ReverseOp
 from tfc.dialects.tfc.types import Shape, element, shape_of
 from tfc.dims import Dim
 from tfc.frontend.onnx.node import Node
-from tfc.frontend.onnx.table import onnx_op
+from tfc.frontend.onnx.table import Results, onnx_op
 from tfc.frontend.onnx.values import (
     along,
     broadcast,
@@ -92,7 +95,7 @@ def _same(node: Node, size: Dim, span: int, stride: int) -> int:
     return max((-(-size // stride) - 1) * stride + span - size, 0)
 
 
-def _kernel_shape(node: Node, weight: Shape) -> list[int]:
+def kernel_shape(node: Node, weight: Shape) -> list[int]:
     sizes = [d for d in weight[2:] if isinstance(d, int)]
     given = node.attr("kernel_shape")
     if len(sizes) != len(weight) - 2 or any(s < 1 for s in sizes) or (given and list(given) != sizes):
@@ -136,7 +139,7 @@ def _checked(node: Node) -> tuple[Shape, Shape, int]:
 @onnx_op("Conv")
 def conv(node: Node) -> SSAValue:
     dims, weight, groups = _checked(node)
-    frame = window(node, dims[2:], _kernel_shape(node, weight))
+    frame = window(node, dims[2:], kernel_shape(node, weight))
     return convolve(node, node[0], node[1], frame, groups, node.get(2))
 
 
@@ -144,7 +147,7 @@ def conv(node: Node) -> SSAValue:
 def conv_transpose(node: Node) -> SSAValue:
     """The gradient of a convolution: zeros between the elements, then the kernel turned around."""
     dims, weight, groups = _checked(node)
-    sizes = _kernel_shape(node, weight)
+    sizes = kernel_shape(node, weight)
     n = len(sizes)
     strides = _numbers(node, "strides", n, 1, 1)
     frame = Window(sizes, [1] * n, _numbers(node, "dilations", n, 1, 1), *_transposed_pads(node, dims[2:], sizes))
@@ -232,10 +235,44 @@ def reduce_windows(node: Node, x: SSAValue, kind: str, frame: Window) -> SSAValu
 
 
 @onnx_op("MaxPool")
-def max_pool(node: Node) -> SSAValue:
-    if node.wants(1):
-        node.fail("tfc does not compute its output 'Indices'")
-    return reduce_windows(node, node[0], "max", pool_window(node))
+def max_pool(node: Node) -> Results:
+    frame = pool_window(node)
+    highest = reduce_windows(node, node[0], "max", frame)
+    return [highest, _places(node, frame)] if node.wants(1) else highest
+
+
+def _places(node: Node, frame: Window) -> SSAValue:
+    """Where each maximum stands in the flattened input."""
+    x, dims = node[0], node.shape(0)
+    sizes = [d for d in dims[1:] if isinstance(d, int)]
+    if len(sizes) < len(dims) - 1:
+        node.fail(f"its output Indices needs known extents, got {list(dims)}")
+    place = node.make(
+        WindowArgMaxOp(
+            x, _all_axes(frame.sizes, 1), _all_axes(frame.strides, 1), _all_axes(frame.dilations, 1),
+            _all_axes(frame.low, 0), _all_axes(frame.high, 0),
+        )
+    )  # fmt: skip
+    shape = shape_of(place)
+
+    def times(value: SSAValue, factor: int) -> SSAValue:
+        return node.make(MulOp(value, like(node.emit, factor, value))) if factor != 1 else value
+
+    def along_axis(axis: int) -> SSAValue:
+        return node.make(IotaOp(shape, i64, axis))
+
+    image = node.make(AddOp(times(along_axis(0), sizes[0]), along_axis(1)))
+    total = times(image, math.prod(sizes[1:]))
+    spatial = range(len(frame.sizes))
+    for i in reversed(spatial):  # the place inside the window, one axis after another
+        inside = node.make(FloormodOp(place, like(node.emit, frame.sizes[i], place)))
+        place = node.make(FloordivOp(place, like(node.emit, frame.sizes[i], place)))
+        start = times(along_axis(i + 2), frame.strides[i])
+        at = node.make(AddOp(start, times(inside, frame.dilations[i])))
+        at = node.make(SubOp(at, like(node.emit, frame.low[i], at)))
+        inner = sizes[1 : i + 1] if node.attr("storage_order", 0) else sizes[i + 2 :]
+        total = node.make(AddOp(total, times(at, math.prod(inner))))
+    return total
 
 
 @onnx_op("AveragePool")

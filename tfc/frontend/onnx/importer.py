@@ -25,11 +25,12 @@ from tfc import location
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.types import LiteralAttr, dtype_of, element, is_ranked, shape_of
 from tfc.errors import ModelFileError, OptionError, TfcError, nearest
-from tfc.frontend.onnx.node import Node
+from tfc.frontend.onnx.node import Node, TensorSequence, Value
 from tfc.frontend.onnx.reader import DTYPES, Model, ModelSource, opsets, read_model
 from tfc.frontend.onnx.scan import check_operators, domain, functions_of, label, ordered
 from tfc.frontend.onnx.schema import (
     TYPE_NAMES,
+    Definition,
     check_operands,
     function_of,
     read_attributes,
@@ -51,7 +52,7 @@ class Scope:
 
     importer: GraphImporter
     model: Model
-    values: dict[str, SSAValue]
+    values: dict[str, Value]
     initializers: dict[str, onnx.TensorProto]
     versions: Mapping[str, int]
     attributes: Mapping[str, onnx.AttributeProto] = field(default_factory=dict[str, onnx.AttributeProto])
@@ -108,7 +109,7 @@ class GraphImporter:
             argument.location = location.named(info)
             scope.values[info] = argument
         self._nodes(graph.node, scope)
-        outputs = [self._value(o.name, scope, "the graph") for o in graph.output]
+        outputs = [self._tensor(o.name, scope, "the graph") for o in graph.output]
         self.block.add_op(ReturnOp(*outputs))
         names = [o.name for o in graph.output]
         main = FuncOp(
@@ -120,7 +121,7 @@ class GraphImporter:
         )
         return ModuleOp([main], sym_name=StringAttr(name) if name else None)
 
-    def subgraph(self, graph: onnx.GraphProto, outer: Scope) -> list[SSAValue]:
+    def subgraph(self, graph: onnx.GraphProto, outer: Scope) -> list[Value]:
         """The results of a subgraph without inputs, which sees the values around it."""
         initializers = outer.initializers | {i.name: i for i in graph.initializer}
         scope = Scope(
@@ -135,7 +136,7 @@ class GraphImporter:
         dtype = DTYPES.get(info.type.tensor_type.elem_type, np.asarray(value).dtype)
         return self.emit(ConstantOp(LiteralAttr.of(np.array(value, dtype.newbyteorder("=")))))
 
-    def _value(self, name: str, scope: Scope, reader: str) -> SSAValue:
+    def _value(self, name: str, scope: Scope, reader: str) -> Value:
         if name not in scope.values:
             tensor = scope.initializers.get(name)
             if tensor is None:
@@ -144,6 +145,12 @@ class GraphImporter:
             scope.values[name] = self.emit(ConstantOp(LiteralAttr.of(self.model.array(tensor))))
             self.emit.location = at
         return scope.values[name]
+
+    def _tensor(self, name: str, scope: Scope, reader: str) -> SSAValue:
+        value = self._value(name, scope, reader)
+        if isinstance(value, TensorSequence):
+            raise ModelFileError(f"the output {name!r} is a sequence, and tfc gives tensors", where=self.model.where)
+        return value
 
     def _nodes(self, nodes: Sequence[onnx.NodeProto], scope: Scope) -> None:
         for node in ordered(nodes, scope.known(), self.model.where):
@@ -174,7 +181,7 @@ class GraphImporter:
 
     def _results(
         self, proto: onnx.NodeProto, scope: Scope, path: tuple[str, ...]
-    ) -> Sequence[SSAValue | None]:
+    ) -> Sequence[Value | None]:
         space = domain(proto)
         version = scope.versions.get(space, 1)
         operands = [self._value(n, scope, proto.op_type) if n else None for n in proto.input]
@@ -190,7 +197,7 @@ class GraphImporter:
         function = find(space, proto.op_type, version)
         if function is not None:
             results = function(Node(proto, version, attributes, operands, self.emit, scope))
-            return [results] if isinstance(results, SSAValue) else results
+            return [results] if isinstance(results, SSAValue | TensorSequence) else results
         body = function_of(_resolved(proto, scope), version, [_type_proto(v) for v in operands])
         if body is None:
             raise ModelFileError(f"tfc lacks {proto.op_type} with operands of these types")
@@ -200,11 +207,11 @@ class GraphImporter:
         self,
         proto: onnx.NodeProto,
         body: onnx.FunctionProto,
-        operands: Sequence[SSAValue | None],
+        operands: Sequence[Value | None],
         outer: Scope,
         path: tuple[str, ...],
-        definition: onnx.defs.OpSchema | None = None,
-    ) -> Sequence[SSAValue | None]:
+        definition: Definition | None = None,
+    ) -> Sequence[Value | None]:
         """The results of a function's body on these operands."""
         if len(path) > NESTING:
             raise ModelFileError(f"functions call each other more than {NESTING} deep")
@@ -259,12 +266,20 @@ def _names(names: Sequence[str]) -> ArrayAttr[DictionaryAttr]:
     return ArrayAttr([DictionaryAttr({"tfc.name": StringAttr(n)}) for n in names])
 
 
-def _type_name(value: SSAValue | None) -> str | None:
-    return None if value is None else TYPE_NAMES.get(dtype_of(element(value)), "")
+def _type_name(value: Value | None) -> str | None:
+    """As schemas spell it: ``tensor(float)``, ``seq(tensor(float))``."""
+    if value is None:
+        return None
+    if isinstance(value, TensorSequence):
+        return f"seq({TYPE_NAMES[dtype_of(value.kind)]})"
+    return TYPE_NAMES[dtype_of(element(value))]
 
 
-def _type_proto(value: SSAValue | None) -> onnx.TypeProto:
+def _type_proto(value: Value | None) -> onnx.TypeProto:
     if value is None:
         return onnx.TypeProto()
+    if isinstance(value, TensorSequence):
+        inner = helper.make_tensor_type_proto(_NUMBERS[dtype_of(value.kind)], None)
+        return helper.make_sequence_type_proto(inner)
     dims = [d if isinstance(d, int) else str(d) for d in shape_of(value)] if is_ranked(value) else None
     return helper.make_tensor_type_proto(_NUMBERS[dtype_of(element(value))], dims)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import onnx
 from xdsl.ir import Attribute, Operation, SSAValue
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from tfc.frontend.onnx.importer import Scope
 
 
+@dataclass(frozen=True)
+class TensorSequence:
+    """A value of ONNX's sequence type: tensors, their number known while importing."""
+
+    items: tuple[SSAValue, ...]
+    kind: Attribute
+
+
+Value: TypeAlias = "SSAValue | TensorSequence"
+
+
 class Node:
     """What a function of the table gets.
 
@@ -30,7 +42,7 @@ class Node:
         proto: onnx.NodeProto,
         version: int,
         attributes: Mapping[str, Any],
-        operands: Sequence[SSAValue | None],
+        operands: Sequence[Value | None],
         emit: Emitter,
         scope: Scope,
     ) -> None:
@@ -55,7 +67,17 @@ class Node:
 
     def get(self, i: int) -> SSAValue | None:
         """Operand ``i``, None where it is left out."""
-        return self.operands[i] if i < len(self.operands) else None
+        value = self.operands[i] if i < len(self.operands) else None
+        if isinstance(value, TensorSequence):
+            self.fail(f"expected a tensor as input number {i}, got a sequence")
+        return value
+
+    def sequence(self, i: int) -> TensorSequence:
+        """Operand ``i``, which is a sequence."""
+        value = self.operands[i] if i < len(self.operands) else None
+        if not isinstance(value, TensorSequence):
+            self.fail(f"expected a sequence as input number {i}")
+        return value
 
     def __getitem__(self, i: int) -> SSAValue:
         value = self.get(i)

@@ -8,7 +8,7 @@ when the model is compiled, so places and weights are constants: one gather for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 
 import numpy as np
@@ -97,7 +97,7 @@ def _regions(node: Node, axes: list[int]) -> dict[int, tuple[float, float]]:
 def _resample_all(
     node: Node,
     scales: list[float],
-    settings: dict[str, object],
+    settings: Mapping[str, object],
     sizes: list[int | None] | None = None,
     regions: dict[int, tuple[float, float]] | None = None,
 ) -> SSAValue:
@@ -148,7 +148,7 @@ def _resample(
     axis: int,
     count: int,
     scale: float,
-    settings: dict[str, object],
+    settings: Mapping[str, object],
     region: tuple[float, float] | None,
 ) -> SSAValue:
     size = shape_of(x)[axis]

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx
-from onnx.defs import OpSchema, SchemaError
+from onnx.defs import SchemaError
 
 from tfc.errors import ModelFileError
 from tfc.frontend.onnx.reader import DTYPES
+
+Definition: TypeAlias = Any
+"""An ``onnx.defs.OpSchema``, whose stubs lack half of its members."""
 
 _KINDS = onnx.AttributeProto
 
@@ -37,7 +40,7 @@ TYPE_NAMES: dict[Any, str] = {
 
 
 @cache
-def schema(domain: str, name: str, version: int) -> OpSchema | None:
+def schema(domain: str, name: str, version: int) -> Definition | None:
     """The definition of an operator in an operator set; None where the set has none."""
     try:
         return onnx.defs.get_schema(name, version, domain)
@@ -46,7 +49,7 @@ def schema(domain: str, name: str, version: int) -> OpSchema | None:
 
 
 @cache
-def defaults(definition: OpSchema) -> dict[str, Any]:
+def defaults(definition: Definition) -> dict[str, Any]:
     """The attributes that have a default, with their values."""
     found = {n: a.default_value for n, a in definition.attributes.items()}
     return {n: value(a) for n, a in found.items() if a.name}
@@ -66,7 +69,7 @@ def value(attribute: onnx.AttributeProto) -> Any:
 
 
 def read_attributes(
-    node: onnx.NodeProto, definition: OpSchema | None, outer: Mapping[str, onnx.AttributeProto]
+    node: onnx.NodeProto, definition: Definition | None, outer: Mapping[str, onnx.AttributeProto]
 ) -> dict[str, Any]:
     """The attributes of a node, checked against its definition, defaults filled in.
 
@@ -96,7 +99,7 @@ def read_attributes(
 
 
 @cache
-def _operands(definition: OpSchema) -> list[tuple[str, str, frozenset[str], bool]]:
+def _operands(definition: Definition) -> list[tuple[str, str, frozenset[str], bool]]:
     """Name, type variable, allowed types and homogeneity of each formal operand."""
     allowed = {c.type_param_str: frozenset(c.allowed_type_strs) for c in definition.type_constraints}
     return [
@@ -105,7 +108,7 @@ def _operands(definition: OpSchema) -> list[tuple[str, str, frozenset[str], bool
     ]
 
 
-def check_operands(name: str, definition: OpSchema, types: Sequence[str | None]) -> None:
+def check_operands(name: str, definition: Definition, types: Sequence[str | None]) -> None:
     """Raise `ModelFileError` unless the number and the element types of operands fit.
 
     Args:

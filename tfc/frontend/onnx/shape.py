@@ -92,8 +92,8 @@ def split(node: Node) -> Sequence[SSAValue]:
     """Parts of the given sizes, or equal ones of which the last may be smaller."""
     axis, outputs = node.axis(node.rank(0)), len(node.proto.output)
     total = node.shape(0)[axis]
-    sizes: Sequence[Dim] | None = node.attr("split") or node.dims(1)
-    if sizes is None and node.get(1) is not None:
+    sizes: list[Dim] = list(node.attr("split") or node.dims(1) or [])
+    if not sizes and node.get(1) is not None:
         node.fail("the sizes (input number 1) must be constant or follow from static shapes")
     if not sizes:
         count = node.attr("num_outputs", outputs)

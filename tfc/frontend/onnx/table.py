@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from xdsl.ir import SSAValue
 
 if TYPE_CHECKING:
-    from tfc.frontend.onnx.node import Node
+    from tfc.frontend.onnx.node import Node, TensorSequence
 
-Results: TypeAlias = "SSAValue | Sequence[SSAValue | None]"
+Results: TypeAlias = "SSAValue | TensorSequence | Sequence[SSAValue | TensorSequence | None]"
 """The values of a node's outputs; None for an optional output that is not made."""
 
 Importer: TypeAlias = "Callable[[Node], Results]"
 
 FAMILIES = (
     "elementwise", "activation", "shape", "indexing", "reduce", "linear", "convolution",
-    "normalize", "generate", "resize", "control",
+    "normalize", "generate", "resize", "control", "sequence", "quantize",
 )
 
 _table: dict[str, list[tuple[int, Importer]]] = {}

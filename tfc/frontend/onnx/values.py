@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.builtin import LocationAttr
 from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.ir import Operation as AnyOperation
 
@@ -36,7 +37,7 @@ class Emitter:
 
     def __init__(self, block: Block) -> None:
         self.block = block
-        self.location = location.UNKNOWN
+        self.location: LocationAttr = location.UNKNOWN
 
     def __call__(self, op: AnyOperation) -> SSAValue:
         op = _folded(op)
