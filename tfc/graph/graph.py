@@ -148,7 +148,7 @@ class Graph:
         for t in inputs:
             if t.graph is not self:
                 other = next((u for u in inputs if u.graph is self), None)
-                mine = f"'{other.name}' (made at {other.op.made_at})" if other else "this operation"
+                mine = f"'{other.name}' (made at {other.op.made_at})" if other is not None else "this operation"
                 raise quoted(
                     GraphError(
                         f"'{t.name}' (made at {t.op.made_at}) is of {t.graph.label}, "

@@ -10,7 +10,7 @@ from one input are known to agree; those symbols begin with ``_`` and are shown 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from xdsl.dialects.builtin import UnrankedTensorType
 from xdsl.ir import Attribute
@@ -18,9 +18,6 @@ from xdsl.ir import Attribute
 from tfc.dialects.tfc.types import UNKNOWN_DIM, shape_of
 from tfc.dims import Dim, Expr, names, parse
 from tfc.errors import GraphError
-
-Extents: TypeAlias = "Sequence[int | str | None | Expr]"
-"""What an author may write for a shape."""
 
 
 class TensorShape:

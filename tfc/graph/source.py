@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import sys
 from itertools import islice
@@ -19,7 +20,8 @@ from xdsl.dialects.builtin import FileLineColLoc, IntAttr, LocationAttr, NameLoc
 
 from tfc.errors import GraphError
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_INSIDE = (str(Path(__file__).parent.parent), contextlib.__file__)
+"""Files whose frames are not the user's: this package, and what runs its context managers."""
 _Span = tuple[FileLineColLoc, int]
 _spans: dict[tuple[CodeType, int], _Span] = {}
 _ends: dict[FileLineColLoc, int] = {}
@@ -28,7 +30,7 @@ _ends: dict[FileLineColLoc, int] = {}
 def here() -> FileLineColLoc:
     """The file, line and column of the innermost call outside tfc."""
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] # 1 us; inspect takes 1 ms
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame = frame.f_back
     key = (frame.f_code, frame.f_lasti)
     if (known := _spans.get(key)) is None:

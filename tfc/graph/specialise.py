@@ -211,6 +211,7 @@ class _Build:
     nodes: Sequence[Operation]
     accesses: Accesses
     block: Block = field(init=False)
+    marks: dict[Operation, dict[str, Attribute]] = field(init=False)
     values: dict[Tensor, SSAValue] = field(default_factory=dict)
     done: dict[Operation, tuple[SSAValue, ...]] = field(default_factory=dict)
     """Of each node the tokens after which it, and all it follows, have happened."""
@@ -218,6 +219,7 @@ class _Build:
     def module(self, name: str) -> ModuleOp:
         request = self.request
         self.block = Block(arg_types=request.types)
+        self.marks = _all_marks(self.nodes)
         self.values.update(zip(request.feeds, self.block.args, strict=True))
         read_by = {t for op in self.nodes for t in op.inputs} | set(request.fetches)
         ordered = any(op.control_inputs for op in self.nodes) or bool(self.accesses.extra)
@@ -257,10 +259,10 @@ class _Build:
             self.done[op] = tuple(emitter.tokens or dict.fromkeys(before))
 
     def _emitter(self, op: Operation, after: Sequence[SSAValue], used: Sequence[int]) -> Emitter:
-        graph, marks = self.request.graph, _marks(op)
-        emitter = Emitter(self.block, op.location, graph.fresh_dim, strict=True, after=after, used=used)
-        emitter.marks.update(marks)
-        return emitter
+        fresh, marks = self.request.graph.fresh_dim, self.marks.get(op, {})
+        return Emitter(
+            self.block, op.location, fresh, strict=True, after=after, used=used, marks=marks
+        )
 
     def _after(self, op: Operation) -> tuple[SSAValue, ...]:
         """The tokens that the node itself waits for."""
@@ -297,12 +299,19 @@ class _Build:
         return quoted(GraphError(message, help=help), op.location, describe_inputs(op.inputs))
 
 
-def _marks(op: Operation) -> dict[str, Attribute]:
-    marks: dict[str, Attribute] = {}
-    if op.device:
-        marks["tfc.device"] = StringAttr(op.device)
-    if op.colocated:
-        marks["tfc.colocate"] = ArrayAttr([StringAttr(f"loc:@{n}") for n in (*op.colocated, op.name)])
+def _all_marks(nodes: Sequence[Operation]) -> dict[Operation, dict[str, Attribute]]:
+    """Of each node where it wants to run, if any asks for a device: else nothing is to be placed."""
+    if not any(op.device for op in nodes):
+        return {}
+    targets = {name for op in nodes for name in op.colocated}
+    marks: dict[Operation, dict[str, Attribute]] = {}
+    for op in nodes:
+        own = marks[op] = {}
+        if op.device:
+            own["tfc.device"] = StringAttr(op.device)
+        labels = [*op.colocated, *([op.name] if op.name in targets else [])]
+        if labels:
+            own["tfc.colocate"] = ArrayAttr([StringAttr(f"loc:@{n}") for n in labels])
     return marks
 
 
