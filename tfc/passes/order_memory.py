@@ -1,0 +1,132 @@
+"""Put the operations of ``@main`` into an order in which little memory is needed at once.
+
+    %a = fusion(%x)        %a = fusion(%x)
+    %b = fusion(%x)   ->   %c = sum(%a)       %a is gone before %b is there
+    %c = sum(%a)           %b = fusion(%x)
+    %d = sum(%b)           %d = sum(%b)
+
+The order of the text is the order of the run, so this is where control edges for memory are added.
+Only edges that are there are kept: uses, tokens, and the order of accesses to a variable. What
+reads a variable's value stays before the next assignment of that variable, because the
+value is the variable's own storage.
+
+The pass says what it reached in the attributes ``tfc.peak_before`` and ``tfc.peak_after`` of the
+function, in bytes; named dims count as 16 there. Inputs, constants and variables are not counted,
+they are there anyway. Runs after fusion: what is fused needs no memory.
+
+Source: Abadi et al., "TensorFlow: Large-scale machine learning on heterogeneous distributed
+systems", 2015, section 5.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, TensorType, i64
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Operation, SSAValue
+from xdsl.passes import ModulePass
+
+from tfc.dialects.host import tensor_bytes
+from tfc.dialects.tfc.constant import ConstantOp
+from tfc.dialects.tfc.shape import IdentityOp, ReshapeOp
+from tfc.dialects.tfc.state import AssignOp, GateOp, ReadOp, VariableOp
+from tfc.dialects.tfc.types import UNKNOWN_DIM, shape_of
+from tfc.passes.memory_plan import at_sample
+from tfc.passes.scheduling import Tasks, best_order, peak
+
+VIEWS = (ReshapeOp, IdentityOp, GateOp)
+"""Operations whose result is the bytes of their first operand."""
+
+_ELSEWHERE = (ConstantOp, VariableOp, ReadOp)
+"""Operations whose results lie in the weights or in a variable."""
+
+
+@dataclass(frozen=True)
+class OrderMemory(ModulePass):
+    """Order the operations of every function for a low peak of memory."""
+
+    name = "order-memory"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for function in op.ops:
+            if isinstance(function, FuncOp) and function.body.blocks:
+                _order(function, function.body.block)
+
+
+def _order(function: FuncOp, block: Block) -> None:
+    ops = list(block.ops)
+    ending = [ops.pop()] if ops and isinstance(ops[-1], ReturnOp) else []
+    tasks = tasks_of(ops, ending)
+    order = best_order(tasks)
+    before, after = peak(tasks, range(len(ops))), peak(tasks, order)
+    function.attributes["tfc.peak_before"] = IntegerAttr(before, i64)
+    function.attributes["tfc.peak_after"] = IntegerAttr(min(before, after), i64)
+    if after < before:
+        for op in (*ops, *ending):
+            op.detach()
+        block.add_ops([*(ops[k] for k in order), *ending])
+
+
+def tasks_of(ops: list[Operation], ending: Iterable[Operation] = ()) -> Tasks:
+    """The operations as tasks; what those of ``ending`` use is kept to the end."""
+    number = {op: k for k, op in enumerate(ops)}
+    values: dict[SSAValue, int] = {}
+    sizes: list[int] = []
+    before: list[set[int]] = [set() for _ in ops]
+    makes: list[list[int]] = [[] for _ in ops]
+    reads: list[set[int]] = [set() for _ in ops]
+    for k, op in enumerate(ops):
+        before[k].update(number[o.owner] for o in op.operands if o.owner in number)
+        if isinstance(op, VIEWS):
+            _alias(op, values)
+            continue
+        reads[k].update(values[o] for o in op.operands if o in values)
+        for result in op.results:
+            if isinstance(result.type, TensorType) and not isinstance(op, _ELSEWHERE):
+                values[result] = len(sizes)
+                makes[k].append(len(sizes))
+                sizes.append(_bytes(result))
+    _order_accesses(ops, number, before)
+    kept = frozenset(values[o] for op in ending for o in op.operands if o in values)
+    return Tasks([sorted(b) for b in before], makes, [sorted(r) for r in reads], sizes, kept)
+
+
+def _alias(op: Operation, values: dict[SSAValue, int]) -> None:
+    if (known := values.get(op.operands[0])) is not None:
+        values[op.results[0]] = known
+
+
+def _bytes(value: SSAValue) -> int:
+    if any(d == UNKNOWN_DIM for d in shape_of(value)):
+        return 0  # no code is generated for it as it is
+    return at_sample(tensor_bytes(value.type))
+
+
+def _order_accesses(ops: list[Operation], number: dict[Operation, int], before: list[set[int]]) -> None:
+    """Keep accesses to a variable, and uses of values read from it, before its next assignment."""
+    touched: dict[str, list[int]] = {}
+    written: dict[str, int] = {}
+    for k, op in enumerate(ops):
+        if not isinstance(op, ReadOp | AssignOp) or not isinstance(op.handle.owner, VariableOp):
+            continue
+        name = op.handle.owner.variable.data
+        if name in written:
+            before[k].add(written[name])
+        if isinstance(op, AssignOp):
+            before[k].update(t for t in touched.pop(name, ()) if t < k)
+            written[name] = k
+        else:
+            touched.setdefault(name, []).extend([k, *_users(op.value, number)])
+
+
+def _users(value: SSAValue, number: dict[Operation, int]) -> list[int]:
+    found: list[int] = []
+    for use in value.uses:
+        if use.operation in number:
+            found.append(number[use.operation])
+            if isinstance(use.operation, VIEWS) and use.index == 0:
+                found += _users(use.operation.results[0], number)
+    return found
