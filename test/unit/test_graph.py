@@ -307,7 +307,7 @@ def test_indexing_by_a_tensor():
         got = run([x[i], x[1:, i % 3], x[..., i % 3, 2:], x[i, 0]], {i: k})
         for value, wanted in zip(got, [a[k], a[1:, k % 3], a[..., k % 3, 2:], a[k, 0]], strict=True):
             np.testing.assert_array_equal(value, wanted)
-    with pytest.raises(tf.GraphError, match="tf.gather"):
+    with pytest.raises(tf.GraphError, match=r"tf\.gather"):
         x[[0, 2]]
     with pytest.raises(tf.GraphError, match="single ellipsis"):
         x[..., ...]

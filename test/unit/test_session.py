@@ -60,7 +60,7 @@ def test_what_cannot_be_fetched_is_refused(session):
         session().run("wight:0")
     with tf.Graph().as_default():
         other = tf.constant(1.0, name="other")
-    with pytest.raises(tf.GraphError, match="'other:0'.*not of graph 'default'"):
+    with pytest.raises(tf.GraphError, match=r"'other:0'.*not of graph 'default'"):
         session().run(other)
 
 

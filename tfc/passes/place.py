@@ -161,7 +161,7 @@ class _Placement:
                 error = self._conflict(other, op)
                 if not self.soft:
                     raise error
-                _log.warning("%s\nnote: soft placement keeps the first", error)
+                _log.warning("%s: %s\nnote: soft placement keeps the first", error.where, error.message)
                 return met
             met = both
         return met

@@ -1,0 +1,167 @@
+"""Device names, and where the operations of a graph run."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+import tfc as tf
+from tfc.devices import Device, join
+from tfc.graph.programs import place
+from tfc.graph.specialise import Request, extract
+
+CPU = "/job:localhost/replica:0/task:0/device:CPU:"
+GPU = "/job:localhost/replica:0/task:0/device:GPU:"
+
+
+@pytest.fixture(autouse=True)
+def fresh_graph():
+    tf.reset_default_graph()
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("", ""),
+        ("/gpu:0", "/device:GPU:0"),
+        ("/GPU:1", "/device:GPU:1"),
+        ("/device:gpu:2", "/device:GPU:2"),
+        ("/device:CPU:*", "/device:CPU:*"),
+        ("/device:CPU", "/device:CPU:*"),
+        ("/job:worker/replica:0/task:3/device:GPU:1", "/job:worker/replica:0/task:3/device:GPU:1"),
+        ("/cpu:0/task:1/job:ps", "/job:ps/task:1/device:CPU:0"),
+        ("/job:my_job2", "/job:my_job2"),
+        ("/task:*", ""),
+    ],
+)
+def test_device_names(text, whole):
+    assert str(Device.parse(text)) == whole
+    assert Device.parse(str(Device.parse(text))) == Device.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("gpu:0", "no name of a device"),
+        ("/gpu", "no name of a device"),
+        ("/device:GPU:x", "no name of a device"),
+        ("/job:", "no name of a device"),
+        ("/job:a/job:b", "two parts that say its job"),
+        ("/gpu:0/cpu:0", "two parts that say its kind"),
+        ("/device:GPPU:0", "did you mean 'GPU'"),
+    ],
+)
+def test_what_is_no_device_name(text, words):
+    with pytest.raises(tf.GraphError, match=words):
+        Device.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "merged"),
+    [
+        ("/gpu:0", "/job:worker/task:1", "/job:worker/task:1/device:GPU:0"),
+        ("/cpu:0", "/gpu:1", "/device:CPU:0"),
+        ("/job:a", "/job:b/gpu:1", "/job:a/device:GPU:1"),
+        ("", "/gpu:1", "/device:GPU:1"),
+        ("/device:GPU", "/gpu:1", "/device:GPU:1"),
+        ("/device:CPU:*", "/gpu:1", "/device:CPU:*"),
+    ],
+)
+def test_inner_names_win(inner, outer, merged):
+    assert join([inner, outer]) == merged
+
+
+def placed(*fetches, **config):
+    """The device of each node of a run."""
+    graph = tf.get_default_graph()
+    tensors = [f for f in fetches if isinstance(f, tf.Tensor)]
+    found = extract(Request(graph, tensors, [f for f in fetches if isinstance(f, tf.Operation)]))
+    place(found, tf.ConfigProto(log_device_placement=True, **config))
+    devices = {}
+    for op in found.module.walk():
+        if (device := op.attributes.get("tfc.device")) is not None:
+            devices.setdefault(op.location.desc.data, set()).add(device.data)
+    return {name: where.pop() if len(where) == 1 else where for name, where in devices.items()}
+
+
+def test_every_operation_gets_a_device():
+    x = tf.ones([2, 3], name="x")
+    with tf.device("/cpu:1"):
+        y = tf.nn.relu(x + tf.ones([3], name="b"), name="y")
+    found = placed(y * 2.0, device_count={"CPU": 2})
+    assert (found["add"], found["y"], found["mul"]) == (CPU + "1", CPU + "1", CPU + "0")
+    assert found["x"] == CPU + "1"  # beside its only user
+
+
+def test_functions_place_operations():
+    names = iter(["/cpu:0", "/cpu:1", "/cpu:0"])
+    with tf.device(lambda op: next(names)):
+        a, b = tf.constant(1.0, name="a"), tf.constant(2.0, name="b")
+        c = tf.add(a, b, name="c")
+    assert placed(c, device_count={"CPU": 2}) == {"a": CPU + "0", "b": CPU + "1", "c": CPU + "0"}
+
+
+def test_a_variable_keeps_its_users():
+    with tf.device("/cpu:1"):
+        v = tf.Variable(1.0, name="v")
+    found = placed(v.assign_add(1.0), device_count={"CPU": 2})
+    assert found["v"] == found["AssignAdd"] == CPU + "1"
+
+
+def test_colocation_follows_its_target():
+    with tf.device("/cpu:1"):
+        a = tf.constant([1.0, 2.0], name="a")
+    with tf.colocate_with(a):
+        b = tf.exp(tf.ones([2], name="one"), name="b")
+    with tf.colocate_with(b):
+        c = tf.negative(b, name="c")
+    assert placed(a + c, device_count={"CPU": 2})["c"] == CPU + "1"
+
+
+def test_a_conflict_names_both_lines():
+    with tf.device("/cpu:1"):
+        v = tf.Variable(1.0, name="v")
+    with tf.device("/cpu:0"):
+        step = v.assign_add(1.0, name="step")
+    with pytest.raises(tf.GraphError) as caught:
+        placed(step, device_count={"CPU": 2})
+    text = str(caught.value)
+    assert "'v' (tfc.variable) wants /device:CPU:1" in text
+    assert "'step' (tfc.assign) wants /device:CPU:0" in text
+    assert "tied by the handle of a variable" in text
+    assert text.count("test_place.py:") >= 3
+
+
+def test_a_missing_device_is_an_error_or_a_soft_fallback(caplog):
+    with tf.device("/device:GPU:1"):
+        x = tf.constant(1.0, name="x")
+    y = x + 1.0
+    with pytest.raises(tf.GraphError, match=r"test_place.py:\d+ \(x\): error: 'x' .* there is no such device; there are"):
+        tf.Session(interpret=True).run(y)
+    with caplog.at_level(logging.WARNING, "tfc.place"):
+        session = tf.Session(interpret=True, config=tf.ConfigProto(allow_soft_placement=True))
+        assert session.run(y) == 2
+    assert "'x' (tfc.constant) cannot run on /device:GPU:1" in caplog.text
+    assert f"it runs on {CPU}0" in caplog.text
+
+
+def test_other_jobs_are_not_here():
+    with tf.device("/job:ps/task:0"):
+        x = tf.constant(1.0, name="x")
+    with pytest.raises(tf.GraphError, match="cannot run on /job:ps/task:0"):
+        placed(x)
+
+
+def test_virtual_gpus_take_what_they_can_run():
+    with tf.device("/gpu:1"):
+        x = tf.exp(tf.ones([2]), name="x")
+    assert placed(x, device_count={"GPU": 2})["x"] == GPU + "1"
+
+
+def test_explanations_are_logged(caplog):
+    with tf.device("/cpu:0"):
+        x = tf.constant(1.0, name="x")
+    with caplog.at_level(logging.INFO, "tfc.place"):
+        placed(x)
+    assert f"'x' (tfc.constant): {CPU}0 (wants /device:CPU:0)" in caplog.text
