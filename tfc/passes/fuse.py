@@ -137,13 +137,22 @@ def joins(op: Operation, users: Sequence[Operation], home: Group) -> bool:
 
 
 def _is_epilogue(op: ContractOp, home: Group) -> bool:
-    """Whether all of ``home`` is cheap, elementwise, and of the shape of the contraction."""
+    """Whether ``home`` does only cheap elementwise work on the result, in its shape.
+
+    What else it holds maps indices of other operands (a bias that is broadcast).
+    """
     shape = shape_of(op.results[0])
-    return all(
-        is_free(m)
-        or (isinstance(m, ElementwiseOp) and not m.HEAVY and shape_of(m.results[0]) == shape)
-        for m in home.members
-    )
+    behind: set[Operation] = {op}
+    for member in reversed(home.members):  # from first to last
+        if any(o.owner in behind for o in member.operands):
+            if not isinstance(member, ElementwiseOp) or member.HEAVY:
+                return False
+            if shape_of(member.results[0]) != shape:
+                return False
+            behind.add(member)
+        elif not is_free(member):
+            return False
+    return True
 
 
 def _reads_once(op: Operation, user: Operation) -> bool:
