@@ -90,6 +90,7 @@ class _Sinker:
     wanted: dict[SSAValue, Perm] = field(default_factory=dict[SSAValue, Perm])
 
     def run(self) -> None:
+        prune_block(self.block)  # nothing is written for users that are dead
         operations = list(self.block.ops)
         self._ask(operations)
         for op in operations:
@@ -118,10 +119,10 @@ class _Sinker:
         if form.perm == perm:
             return form.stored
         if is_identity(form.perm) and isinstance(value.owner, BroadcastOp):
-            return _broadcast_in_form(value.owner, perm, anchor)
+            return _broadcast_in_form(self, value.owner, perm, anchor)
         # value = T(s, q) and value = T(r, p), so r = T(s, [q[d] for d in inverse(p)]).
         change = tuple(form.perm[d] for d in inverse(perm))
-        return self._transposed(form.stored, change, anchor, _location(value, anchor))
+        return self.transposed(form.stored, change, anchor, _location(value, anchor))
 
     def costs(self, value: SSAValue, perm: Perm) -> int:
         """About how many elements `in_form` moves."""
@@ -134,7 +135,7 @@ class _Sinker:
         free = (form.stored, change) in self.written or moves_nothing(shape_of(form.stored), change)
         return 0 if free else size_of(value)
 
-    def _transposed(
+    def transposed(
         self, value: SSAValue, perm: Perm, anchor: Operation, location: LocationAttr
     ) -> SSAValue:
         if is_identity(perm):
@@ -159,7 +160,7 @@ class _Sinker:
                 if operand in self.forms:
                     form = self.forms[operand]
                     location = _location(operand, op)
-                    inner.operands[number] = self._transposed(form.stored, form.perm, op, location)
+                    inner.operands[number] = self.transposed(form.stored, form.perm, op, location)
 
     def _ask(self, operations: Sequence[Operation]) -> None:
         """In which form the users of each value would like it, from the last operation back."""
@@ -326,39 +327,46 @@ def _broadcast(s: _Sinker, op: BroadcastOp) -> bool:
     return True
 
 
-def _broadcast_in_form(op: BroadcastOp, perm: Perm, anchor: Operation) -> SSAValue:
+def _broadcast_in_form(s: _Sinker, op: BroadcastOp, perm: Perm, anchor: Operation) -> SSAValue:
     """A broadcast written in another order of dims: only its small operand is moved."""
-    emit = Emitter(anchor)
     places = [perm[d] for d in op.dims.get_values()]
-    order = sorted(range(len(places)), key=places.__getitem__)
-    x = op.x if is_identity(order) else emit(TransposeOp(op.x, order))
-    return emit(BroadcastOp(x, [op.shape.data[d] for d in inverse(perm)], sorted(places)))
+    order = tuple(sorted(range(len(places)), key=places.__getitem__))
+    x = s.transposed(op.x, order, anchor, op.location)
+    shape = [op.shape.data[d] for d in inverse(perm)]
+    return Emitter(anchor)(BroadcastOp(x, shape, sorted(places)))
 
 
 def _reshape(s: _Sinker, op: ReshapeOp) -> bool:
-    """A reshape that splits or merges dims which lie side by side in what is stored."""
+    """A reshape works in any form in which the dims that it merges or splits lie side by side."""
     form = s.forms.get(op.x)
     old, new = shape_of(op.x), op.shape.data
     if form is None or 0 in old or any(_UNKNOWN in names(d) for d in (*old, *new)):
         return False
-    runs: list[tuple[int, range]] = []  # where a run of new dims stands in what is stored
-    inserted: list[int] = []
+    runs: list[_Run] = []
     for before, after in groups(old, new):
-        places = [form.perm[d] for d in before if old[d] != 1]
-        if places != list(range(places[0], places[0] + len(places))) if places else False:
-            return False
-        if places:
-            runs.append((places[0], after))
-        elif any(new[d] != 1 for d in after):
-            return False
-        else:
-            inserted += after
-    order = [d for _, after in sorted(runs, key=lambda r: r[0]) for d in after] + inserted
-    if sorted(order) != list(range(len(new))):
-        return False
-    stored = Emitter(op)(ReshapeOp(form.stored, [new[d] for d in order]))
-    s.set_form(op.result, stored, inverse(order))
+        places = [form.perm[d] for d in before if old[d] != 1] or [form.perm[d] for d in before]
+        beside = runs[-1].place + 0.5 if runs else -1.0  # for extents of 1 that are added
+        together = places == list(range(places[0], places[0] + len(places))) if places else True
+        runs.append(_Run(before, after, max(places, default=beside), together))
+    runs.sort(key=lambda r: r.place)
+    stored = form.stored
+    if not all(r.together for r in runs):
+        stored = s.in_form(op.x, inverse([d for r in runs for d in r.before]), op)
+    order = [d for r in runs for d in r.after]
+    made = Emitter(op)(ReshapeOp(stored, [new[d] for d in order]))
+    s.set_form(op.result, made, inverse(order))
     return True
+
+
+@dataclass
+class _Run:
+    """Dims of a reshape's operand and of its result that hold the same elements."""
+
+    before: Sequence[int]
+    after: Sequence[int]
+    place: float
+    """Where it stands in what is stored: at the place of its fastest dim."""
+    together: bool
 
 
 def _dot(s: _Sinker, op: DotOp) -> bool:
