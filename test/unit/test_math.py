@@ -75,14 +75,16 @@ def test_single(name: str, cpu: str) -> None:
 @pytest.mark.parametrize("name", UNARY)
 def test_scalars_agree_with_vectors(name: str) -> None:
     x = samples(np.float32, 2000)
-    vector, scalar = (apply(f"math.{name}", x, lanes=n) for n in (16, 0))
-    np.testing.assert_array_equal(vector, scalar)
+    scalar, *vectors = (apply(f"math.{name}", x, lanes=n) for n in (0, 5, 16, 48, 64))
+    for vector in vectors:
+        np.testing.assert_array_equal(vector, scalar)
 
 
 @pytest.mark.parametrize("name", [n for n in UNARY if n in DOUBLE and n != "erf"])
 def test_double(name: str) -> None:
     x = samples(np.float64, 10_000)
-    check(name, DOUBLE[name].ulp, apply(f"math.{name}", x, lanes=8), x)
+    for lanes in (0, 8, 16):
+        check(name, DOUBLE[name].ulp, apply(f"math.{name}", x, lanes=lanes), x)
 
 
 def test_erf_of_double() -> None:

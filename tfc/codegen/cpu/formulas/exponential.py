@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tfc.codegen.cpu.formulas import x86
 from tfc.codegen.cpu.number import Number
 
 LOG2_E = 1.4426950408889634
@@ -73,12 +74,18 @@ def format_of(x: Number) -> Format:
 
 def reduced(x: Number) -> tuple[Number, Number]:
     """``exp(r) - 1`` and the integer ``n`` (as an integer of the float's width)."""
+    tail, _, shifted = _parts(x)
+    return tail, shifted.bits - format_of(x).magic_bits
+
+
+def _parts(x: Number) -> tuple[Number, Number, Number]:
+    """``exp(r) - 1``, ``n`` as a float, and ``n`` with the magic number still in it."""
     of = format_of(x)
     shifted = x.fma(LOG2_E, of.magic)
     n = shifted - of.magic
     r = n.fma(-of.ln2[0], x)
     r = n.fma(-of.ln2[1], r)
-    return r.polynomial(of.tail).fma(r * r, r), shifted.bits - of.magic_bits
+    return r.polynomial(of.tail).fma(r * r, r), n, shifted
 
 
 def power_of_two(n: Number) -> Number:
@@ -89,10 +96,13 @@ def power_of_two(n: Number) -> Number:
 
 def exp(x: Number) -> Number:
     of = format_of(x)
-    tail, n = reduced(x.at_most(of.largest).at_least(of.least))
+    tail, n, shifted = _parts(x.at_most(of.largest).at_least(of.least))
+    if x86.has_scale(x.kind, x.code.target.required_features):
+        return x86.scale(tail + 1.0, n)
     # Two factors: n may be below the least normal exponent, or above the largest.
-    half = n >> 1
-    return (tail + 1.0) * power_of_two(half) * power_of_two(n - half)
+    whole = shifted.bits - of.magic_bits
+    half = whole >> 1
+    return (tail + 1.0) * power_of_two(half) * power_of_two(whole - half)
 
 
 def expm1(x: Number) -> Number:
