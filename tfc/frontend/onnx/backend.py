@@ -24,7 +24,8 @@ from tfc.dialects.tfc.types import UNKNOWN_DIM, Array, shape_of
 from tfc.errors import ModelFileError
 from tfc.frontend.onnx.importer import import_onnx
 from tfc.frontend.onnx.reader import DTYPES, Model, ModelSource, read_model
-from tfc.frontend.onnx.signature import free_inputs
+from tfc.frontend.onnx.scan import check_operators
+from tfc.frontend.onnx.signature import free_inputs, input_element
 from tfc.runtime.interpreter import interpret
 
 Program: TypeAlias = "Callable[[Mapping[str, Array]], Sequence[Array]]"
@@ -42,11 +43,13 @@ class Prepared(BackendRep):
         self.outputs = [o.name for o in model.proto.graph.output]
         self._cache: dict[tuple[bytes, ...], Program] = {}
         self._program: Program | None = None
+        check_operators(model)
+        for info in free_inputs(model):
+            input_element(model, info)
         try:
             module = import_onnx(model)
         except ModelFileError:
-            tensors = all(i.type.HasField("tensor_type") for i in free_inputs(model))
-            if not tensors or not self._shape_inputs():
+            if not self._shape_inputs():
                 raise
         else:
             if not self._shape_inputs() or not _depends_on_values(module):

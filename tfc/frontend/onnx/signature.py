@@ -45,12 +45,13 @@ def arguments(
         if name not in known:
             help = nearest(name, known) or f"the inputs are {', '.join(known)}"
             raise OptionError(f"the model has no input {name!r}", help=help)
-    elements = [_element(model, i) for i in inputs]
+    elements = [input_element(model, i) for i in inputs]
     naming = _Naming(model, inputs, shapes)
     return {i.name: tensor_type(naming.extents(i), e) for i, e in zip(inputs, elements, strict=True)}
 
 
-def _element(model: Model, info: onnx.ValueInfoProto) -> Attribute:
+def input_element(model: Model, info: onnx.ValueInfoProto) -> Attribute:
+    """The element type of an input. Raises `ModelFileError` where it is none that tfc has."""
     where = f"{model.where} (input {info.name!r})"
     if not info.type.HasField("tensor_type"):
         kind = (info.type.WhichOneof("value") or "value of no type").removesuffix("_type")
