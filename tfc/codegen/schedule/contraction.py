@@ -94,7 +94,7 @@ class _Generator:
         self.sum = self._cut()
         vectors = max(1, self.lanes // tiles.vector_lanes(target, self.kind))
         most = tiles.most_rows(target, self.stored, vectors, self.row.x)
-        self.rows = _Rows(self.row.extent, most, self.sum.count == 1)
+        self.rows = _Rows(self.row.extent, most, max(1, tiles.LATENCY // vectors), self.sum.count == 1)
         self._blocks()
         evaluator.bound[contract.result] = lambda _: self.current
         self.current: SSAValue
@@ -376,12 +376,13 @@ class _Rows:
     """The row tiles of one item of the batch.
 
     Attributes:
+        low: the height of tiles for what is left of an unknown number of rows, before single rows.
         height: of most tiles.
         tiles: how many there are, the last of them perhaps lower or overlapping.
     """
 
-    def __init__(self, rows: Dim, most: int, overlap: bool) -> None:
-        self.rows, self.overlap = rows, overlap
+    def __init__(self, rows: Dim, most: int, low: int, overlap: bool) -> None:
+        self.rows, self.overlap, self.low = rows, overlap, low
         if isinstance(rows, int):
             cut = tiles.split(rows, most)
             self.height, self.tall, self.tiles = cut.height, cut.tall, cut.tiles
@@ -422,9 +423,16 @@ class _Rows:
         with e.loop(e.minimum(high, full), lower=low) as loop:
             at = loop.variable * height
             tile(height, e.minimum(at, rows - height) if self.overlap and not exact else at)
-        if not exact:
-            with e.loop(e.minimum(rows, high * height), lower=e.maximum(low * height, full * height)) as loop:
-                tile(1, loop.variable)
+        if exact:
+            return
+        first = e.maximum(low * height, full * height)
+        rest = e.maximum(e.minimum(rows, high * height) - first, 0)
+        at = 0
+        for lower in (self.low, 1) if 1 < self.low < height else (1,):
+            end = rest // lower * lower
+            with e.loop(end, lower=at, step=lower) as loop:
+                tile(lower, first + loop.variable)
+            at = end
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,9 @@ faster than one of so many rows (5x64 was at 80 % of 14x32 where rows are 14).""
 PAGE, WAYS = 4096, 8
 """Rows a multiple of 4096 bytes apart share one set of the L1 cache, which holds so many lines."""
 
+MANY, SINGLE = 420, 20
+"""What an unknown number of rows is taken for: so many in full tiles, and so many one by one."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -101,7 +104,7 @@ def _row_cost(rows: Dim, vectors: int, most: int, supply: float) -> float:
         return max(height * vectors, height + vectors, supply * vectors, LATENCY)
 
     if not isinstance(rows, int):
-        return 420 / most * tile(most)
+        return MANY / most * tile(most) + SINGLE * tile(1)
     cut = split(rows, most)
     return cut.tall * tile(cut.height) + (cut.tiles - cut.tall) * tile(max(1, cut.height - 1))
 
