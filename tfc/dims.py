@@ -155,13 +155,20 @@ def at_least(x: Dim, y: Dim) -> bool:
     difference = x - y
     if isinstance(difference, int):
         return difference >= 0
-    # Every atom is >= 1 (a name) or >= 0 (a function): a negative constant may be paid
-    # for by the coefficients of terms made of names alone.
-    constant = sum(c for m, c in difference.terms if not m)
-    if any(c < 0 for m, c in difference.terms if m):
-        return False
-    paid = sum(c for m, c in difference.terms if m and all(a.function == "name" for a in m))
-    return constant + paid >= 0
+    # A name is >= 1, a function >= 0: `3*n*m` pays for `-3*n`, if what is left of the product
+    # are names alone. What no negative term needs is at least 0.
+    funds = {m: c for m, c in difference.terms if c > 0}
+    for owed, c in difference.terms:
+        debt = -c
+        for monomial in funds:
+            rest = _cancel(monomial, owed) if debt > 0 else None
+            if rest is not None and all(a.function == "name" for a in rest):
+                payment = min(debt, funds[monomial])
+                funds[monomial] -= payment
+                debt -= payment
+        if debt > 0:
+            return False
+    return True
 
 
 def product(dims: Iterable[Dim]) -> Dim:

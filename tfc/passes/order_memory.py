@@ -79,7 +79,7 @@ def tasks_of(ops: list[Operation], ending: Iterable[Operation] = ()) -> Tasks:
     makes: list[list[int]] = [[] for _ in ops]
     reads: list[set[int]] = [set() for _ in ops]
     for k, op in enumerate(ops):
-        before[k].update(number[o.owner] for o in op.operands if o.owner in number)
+        before[k].update(number[w] for o in op.operands if isinstance(w := o.owner, Operation) and w in number)
         if isinstance(op, VIEWS):
             _alias(op, values)
             continue
