@@ -61,23 +61,20 @@ class Builder:
     def normal(self, *shape: int, scale: float = 1.0) -> str:
         return self.constant(self.random.standard_normal(shape, dtype=np.float32) * np.float32(scale))
 
-    def model(self, inputs: dict[str, Array], outputs: dict[str, Sequence[int]]) -> onnx.ModelProto:
+    def model(self, inputs: dict[str, Array], output: str, shape: Sequence[int]) -> onnx.ModelProto:
+        """The graph so far, with the value ``output`` as its output ``y``."""
+
         def info(name: str, dtype: Any, shape: Sequence[int]) -> onnx.ValueInfoProto:
             return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
 
-        nodes = [*self.nodes]
-        nodes += [helper.make_node("Identity", [v], [k]) for k, v in self._renamed(outputs).items()]
         graph = helper.make_graph(
-            nodes,
+            [*self.nodes, helper.make_node("Identity", [output], ["y"])],
             "benchmark",
             [info(k, a.dtype, a.shape) for k, a in inputs.items()],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, list(s)) for s in outputs.values()],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, list(shape))],
             [numpy_helper.from_array(a, k) for k, a in self.constants.items()],
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
-
-    def _renamed(self, outputs: dict[str, Sequence[int]]) -> dict[str, str]:
-        return {"y": name for name in outputs}
 
 
 def matmul(n: int) -> Workload:
@@ -86,7 +83,7 @@ def matmul(n: int) -> Workload:
     w = b.normal(n, n)
     x = {"x": b.random.standard_normal((n, n), dtype=np.float32)}
     y = b.node("MatMul", "x", w)
-    model = b.model(x, {y: (n, n)})
+    model = b.model(x, y, (n, n))
     return Workload(
         f"matmul {n}", model, x, 2.0 * n**3, 12.0 * n * n, {"w": b.constants[w]}, lambda xp, w, x: xp.matmul(x, w)
     )
@@ -114,7 +111,7 @@ def chain(rows: int, columns: int) -> Workload:
 
     constants = {"a": b.constants[a], "c": b.constants[c]}
     size = rows * columns
-    return Workload(f"chain {rows}x{columns}", b.model(x, {v: shape}), x, 10.0 * size, 8.0 * size, constants, arrays)
+    return Workload(f"chain {rows}x{columns}", b.model(x, v, shape), x, 10.0 * size, 8.0 * size, constants, arrays)
 
 
 def activations(rows: int, columns: int) -> Workload:
@@ -129,7 +126,7 @@ def activations(rows: int, columns: int) -> Workload:
     def arrays(xp: Any, x: Any) -> Any:
         return xp.tanh(x) / (1 + xp.exp(-x)) + xp.exp(-x * x)
 
-    return Workload(f"activations {rows}x{columns}", b.model(x, {v: shape}), x, 64.0 * size, 8.0 * size, {}, arrays)
+    return Workload(f"activations {rows}x{columns}", b.model(x, v, shape), x, 64.0 * size, 8.0 * size, {}, arrays)
 
 
 def softmax(rows: int, columns: int) -> Workload:
@@ -144,7 +141,7 @@ def softmax(rows: int, columns: int) -> Workload:
         e = xp.exp(x - xp.amax(x, 1)[:, None])
         return e / e.sum(1)[:, None]
 
-    return Workload(f"softmax {rows}x{columns}", b.model(x, {v: shape}), x, 25.0 * size, 8.0 * size, {}, arrays)
+    return Workload(f"softmax {rows}x{columns}", b.model(x, v, shape), x, 25.0 * size, 8.0 * size, {}, arrays)
 
 
 def layer_norm(rows: int, columns: int) -> Workload:
@@ -160,7 +157,7 @@ def layer_norm(rows: int, columns: int) -> Workload:
         return d / xp.sqrt((d * d).mean(1)[:, None] + 1e-5) * g + c
 
     constants = {"g": b.constants[g], "c": b.constants[c]}
-    return Workload(f"layer norm {rows}x{columns}", b.model(x, {v: shape}), x, 8.0 * size, 8.0 * size, constants, arrays)
+    return Workload(f"layer norm {rows}x{columns}", b.model(x, v, shape), x, 8.0 * size, 8.0 * size, constants, arrays)
 
 
 def mlp(batch: int) -> Workload:
@@ -184,7 +181,7 @@ def mlp(batch: int) -> Workload:
 
     constants = {n: b.constants[n] for n in names}
     moved = sum(a.nbytes for a in constants.values()) + x["x"].nbytes
-    return Workload(f"mlp batch {batch}", b.model(x, {v: (batch, 10)}), x, flops, moved, constants, arrays)
+    return Workload(f"mlp batch {batch}", b.model(x, v, (batch, 10)), x, flops, moved, constants, arrays)
 
 
 def resnet50() -> Workload:
@@ -247,7 +244,7 @@ def bert(layers: int = 12, width: int = 768, heads: int = 12, length: int = 128)
         v = norm(b.node("Add", v, dense(b.node("Mul", b.node("Mul", h, erf), half), 4 * width, width)))
     weights = sum(a.nbytes for a in b.constants.values())
     flops = layers * (2 * length * width * width * 12 + 4 * length * length * width)
-    return Workload("bert-base", b.model(x, {v: (1, length, width)}), x, flops, weights)
+    return Workload("bert-base", b.model(x, v, (1, length, width)), x, flops, weights)
 
 
 WORKLOADS: dict[str, Callable[[], Workload]] = {

@@ -15,7 +15,7 @@ storage, unless something is assigned to it while the value is still needed: the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
@@ -29,8 +29,7 @@ from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule.lower import lower_fusion
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.constant import ConstantOp
-from tfc.dialects.tfc.elementwise import AddOp, SubOp
-from tfc.dialects.tfc.fusion import FusionOp, YieldOp
+from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.shape import ReshapeOp
 from tfc.dialects.tfc.state import AssignOp, GateOp, JoinOp, ReadOp, VariableOp
 from tfc.dialects.tfc.types import LiteralAttr, ResourceType, TensorType, shape_of
@@ -40,9 +39,6 @@ from tfc.location import stamp
 
 ALIGNMENT = 64
 """Of every constant: one cache line, and the widest vector."""
-
-Lower = Callable[[FusionOp, str, Target], kernel.FuncOp]
-
 
 @dataclass(frozen=True)
 class LowerToKernels(ModulePass):
@@ -179,7 +175,8 @@ class _Lowering:
     # Variables
 
     def variable(self, op: VariableOp) -> None:
-        assert isinstance(handle := op.results[0].type, ResourceType), "the declaration says so"
+        handle = op.results[0].type
+        assert isinstance(handle, ResourceType), "the declaration says so"
         name = op.variable.data
         if name not in self.variables:
             port = host.port(name, handle.content)
@@ -222,27 +219,13 @@ class _Lowering:
         return last
 
     def assign(self, op: AssignOp) -> None:
+        if op.kind.data != "set":
+            raise InternalError("expand-updates comes before lower-to-kernels")
         storage, value = self.buffers[op.handle], self.buffer(op.value)
-        kind = str(op.kind.data)
-        if kind == "set":
-            self.emit(host.CopyOp(value, storage, host.tensor_bytes(op.value.type)), op)
-            return
-        update = _update_in_place(op, AddOp if kind == "add" else SubOp)
-        self.emit(host.LaunchOp(self.kernel(update).sym_name.data, [storage, value], [storage]), op)
+        self.emit(host.CopyOp(value, storage, host.tensor_bytes(op.value.type)), op)
 
 
 _NOTHING: SSAValue = None  # pyright: ignore # of operations without a result
-
-
-def _update_in_place(op: AssignOp, arithmetic: type[AddOp | SubOp]) -> FusionOp:
-    """``variable = variable + value`` as a fusion; it reads each element where it writes it."""
-    content = op.value.type
-    inside = Block(arg_types=[content, content])
-    inside.add_op(result := arithmetic(*inside.args))
-    inside.add_op(YieldOp([result.result]))
-    fusion = FusionOp("nest", [op.value, op.value], [content], Region(inside))
-    fusion.location = op.location
-    return fusion
 
 
 def structure(op: FusionOp) -> object:

@@ -198,10 +198,12 @@ class Evaluator:
             return
         main = extent // width * width
         if not isinstance(main, int) or main > 0:
-            with self.e.loop(start + main, lower=start, step=width) as loop:
-                with self.vectorised(loop.variable, width, None):
-                    self.ranged(loop.variable, extent if start == 0 else start + extent)
-                    body(loop.variable)
+            with (
+                self.e.loop(start + main, lower=start, step=width) as loop,
+                self.vectorised(loop.variable, width, None),
+            ):
+                self.ranged(loop.variable, extent if start == 0 else start + extent)
+                body(loop.variable)
         if isinstance(extent, int) and extent % width == 0:
             return
         if whole is not None and isinstance(whole, int) and whole % width == 0:
@@ -391,8 +393,10 @@ class Evaluator:
         if atom.function == "name":
             extent = self.ranges.get(str(atom.args[0]))
             return None if extent is None else (0, extent - 1)
+        if len(atom.args) == 1:
+            return None
         x, y = atom.args
-        if isinstance(x, str) or not isinstance(y, int) or y <= 0:
+        if not isinstance(y, int) or y <= 0:
             return None
         inner = self.bounds(x)
         if atom.function == "mod":

@@ -155,7 +155,7 @@ def _worth_cutting(outer: Sequence[Dim], inner: Dim) -> bool:
 
 def _guess(dim: Dim, of_name: int = 16) -> int:
     """A size to reckon with where an extent is not known."""
-    return evaluate(dim, {n: of_name for n in names(dim)})
+    return evaluate(dim, dict.fromkeys(names(dim), of_name))
 
 
 # The dry run
