@@ -51,7 +51,8 @@ class ElementwiseOp(TensorOp):
         for other in self.operands[1:]:
             x, y = shape_of(first), shape_of(other)
             same = len(x) == len(y) and all(compatible(a, b) for a, b in zip(x, y, strict=True))
-            require(same, self, "C1", f"operands of one shape, {first.type}", other.type)
+            if not same:  # printing a type costs more than all the rest
+                require(same, self, "C1", f"operands of one shape, {first.type}", other.type)
         shapes = zip(*map(shape_of, self.operands), strict=True)
         known = [min(d, key=lambda n: not isinstance(n, int)) for d in shapes]
         return [tensor_type(known, e) for e in self.infer_elements()]
@@ -108,6 +109,7 @@ class UnaryOp(ElementwiseOp):
 class BinaryOp(ElementwiseOp):
     """``result = f(x, y)``; operands and result have one type.
 
+    (C1) ``x`` and ``y`` have one shape.
     (C2) ``x`` and ``y`` have one element type.
     (C3) It is one that the operation is defined on: numbers, integers, or integers and bool.
     """
@@ -130,7 +132,8 @@ class BinaryOp(ElementwiseOp):
 
     def infer(self) -> Sequence[Attribute]:
         x, y = element(self.x), element(self.y)
-        require(x == y, self, "C2", f"one element type, {x}", y)
+        if x != y:
+            require(False, self, "C2", f"one element type, {x}", y)
         kind = "float" if is_float(x) else "bool" if is_bool(x) else "int"
         require(kind in self.TAKES.split(), self, "C3", f"elements of {self.TAKES}", x)
         return super().infer()

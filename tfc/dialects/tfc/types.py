@@ -142,9 +142,18 @@ class ShapeAttr(Data[Shape]):
             printer.print_list(self.data, show)
 
 
+_types: dict[tuple[Shape, Attribute], TensorType[Attribute]] = {}
+
+
 def tensor_type(shape: Iterable[Dim], element: Attribute) -> TensorType[Attribute]:
     """The tensor type with these extents; expressions go to the encoding."""
-    dims = tuple(shape)
+    dims = tuple([d if type(d) is int or isinstance(d, Expr) else int(d) for d in shape])
+    if (known := _types.get((dims, element))) is None:  # making and verifying one takes 40 us
+        known = _types[dims, element] = _tensor_type(dims, element)
+    return known
+
+
+def _tensor_type(dims: Shape, element: Attribute) -> TensorType[Attribute]:
     sizes = [d if isinstance(d, int) else DYNAMIC_INDEX for d in dims]
     if all(isinstance(d, int) or d == UNKNOWN_DIM for d in dims):
         return TensorType(element, sizes)
