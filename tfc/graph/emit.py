@@ -41,7 +41,7 @@ from tfc.dialects.tfc.types import (
 from tfc.dims import Dim, Expr, maximum, names
 from tfc.errors import GraphError
 
-Results: TypeAlias = "SSAValue | Sequence[SSAValue | None] | None"
+Results: TypeAlias = "SSAValue | Sequence[SSAValue] | None"
 Attributes: TypeAlias = dict[str, Any]
 Elements: TypeAlias = Callable[..., Sequence[Attribute]]
 RULES: dict[str, Rule] = {}

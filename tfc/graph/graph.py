@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 from xdsl.dialects.builtin import UnrankedTensorType, UnrealizedConversionCastOp
 from xdsl.ir import Attribute, Block, SSAValue
@@ -190,7 +190,7 @@ class Graph:
         return name
 
     @contextmanager
-    def name_scope(self, name: str | None) -> Iterator[str]:
+    def name_scope(self, name: str | None) -> Generator[str]:
         """Names of nodes made inside begin with ``name/``; gives that prefix.
 
         None and "" lead back to the root; a name that ends in ``/`` is taken as it is.
@@ -213,7 +213,7 @@ class Graph:
     # Scopes of devices, colocation, control.
 
     @contextmanager
-    def device(self, device: Any) -> Iterator[None]:
+    def device(self, device: Any) -> Generator[None]:
         """Nodes made inside are wanted on ``device``: a name, a function of the node, or None."""
         scope = _DeviceScope(device)
         self._devices.append(scope)
@@ -223,7 +223,7 @@ class Graph:
             self._devices.pop()
 
     @contextmanager
-    def colocate_with(self, op: Element, ignore_existing: bool = False) -> Iterator[None]:
+    def colocate_with(self, op: Element, ignore_existing: bool = False) -> Generator[None]:
         """Nodes made inside share the device of ``op``."""
         saved = self._devices, self._colocated
         target = self.as_operation(op)
@@ -235,7 +235,7 @@ class Graph:
             self._devices, self._colocated = saved
 
     @contextmanager
-    def control_dependencies(self, control_inputs: Iterable[Element] | None) -> Iterator[None]:
+    def control_dependencies(self, control_inputs: Iterable[Element] | None) -> Generator[None]:
         """Nodes made inside run after ``control_inputs``; None forgets the scopes around."""
         saved = self._controls
         if control_inputs is None:
@@ -356,7 +356,7 @@ class Graph:
         return self._finalized
 
     @contextmanager
-    def as_default(self) -> Iterator[Graph]:
+    def as_default(self) -> Generator[Graph]:
         """Nodes made inside go to this graph."""
         stack = _stack()
         stack.append(self)
@@ -397,7 +397,7 @@ def as_values(results: Results) -> Sequence[SSAValue]:
     """A rule's answer as a sequence."""
     if results is None:
         return ()
-    return [results] if isinstance(results, SSAValue) else cast("Sequence[SSAValue]", results)
+    return [results] if isinstance(results, SSAValue) else results
 
 
 def describe_inputs(inputs: Sequence[Tensor]) -> str:
@@ -449,7 +449,7 @@ def graph_of(values: Iterable[Any]) -> Graph:
 @contextmanager
 def name_scope(
     name: str | None, default_name: str | None = None, values: Iterable[Any] | None = None
-) -> Iterator[str]:
+) -> Generator[str]:
     """`Graph.name_scope` in the graph of ``values``, with a name for callers who give none."""
     graph = graph_of(values or ())
     with ExitStack() as stack:

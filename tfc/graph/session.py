@@ -243,7 +243,7 @@ class Session:
     def load(self, variable: Any, value: Any) -> None:
         """Put ``value`` into a variable, now."""
         self._check_open()
-        handle = variable._as_graph_element()
+        handle = variable.handle
         array = _as_fed(handle, value)
         _check_shape(handle, array)
         name = handle.op.attrs["shared_name"]

@@ -116,7 +116,7 @@ def strided_slice(
     with name_scope(name, "StridedSlice", [input_]) as scope:
         x, low, high = convert(input_), convert(begin, name="begin"), convert(end, name="end")
         if strides is None:
-            strides = np.ones(low.shape.as_list(), np.int32)
+            strides = np.ones(low.shape.num_elements() or 0, np.int32)
         steps = convert(strides, None if is_tensor(strides) else int32, name="strides")
         return single(
             "StridedSlice", [x, low, high, steps], scope, begin_mask=begin_mask, end_mask=end_mask,

@@ -276,8 +276,8 @@ class _Build:
         fed = self.request.feeds
         return [k for t in op.inputs if t not in fed for k in self.done.get(t.op, ())]
 
-    def _gated(self, emitter: Emitter, value: SSAValue | None) -> SSAValue | None:
-        if value is None or isinstance(value.type, ResourceType | ControlType):
+    def _gated(self, emitter: Emitter, value: SSAValue) -> SSAValue:
+        if isinstance(value.type, ResourceType | ControlType):
             return value
         return emitter(GateOp(value, emitter.after))
 

@@ -144,6 +144,11 @@ class Variable(Operators):
     def _as_tensor(self) -> Tensor:
         return self._snapshot
 
+    @property
+    def handle(self) -> Tensor:
+        """The variable itself, not its value: what is assigned to."""
+        return self._variable
+
     def _as_graph_element(self) -> Tensor:
         return self._variable
 
@@ -157,7 +162,7 @@ class Variable(Operators):
 
 
 def _assign(type_: str, ref: Any, value: Any, name: str | None) -> Tensor:
-    handle = ref._as_graph_element() if isinstance(ref, Variable) else ref
+    handle = ref.handle if isinstance(ref, Variable) else ref
     if not isinstance(handle, Tensor) or not handle.is_handle:
         help = "a tensor is a value; only a tf.Variable can change"
         raise quoted(GraphError(f"expected a variable to assign to, got {ref!r}", help=help), here())

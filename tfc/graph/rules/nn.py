@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from xdsl.dialects.builtin import f32
 from xdsl.ir import SSAValue
 
-from tfc.dialects.tfc import OPERATIONS
+from tfc.dialects.tfc.activation import EluOp, GeluOp, LeakyReluOp, SeluOp
 from tfc.dialects.tfc.contraction import ConvolutionOp
+from tfc.dialects.tfc.elementwise import CastOp, MulOp, NegOp, SubOp
 from tfc.dialects.tfc.nn import (
     AveragePoolOp,
     BatchNormOp,
@@ -22,7 +23,7 @@ from tfc.dialects.tfc.nn import (
     SparseSoftmaxCrossEntropyOp,
 )
 from tfc.dialects.tfc.reduce import ReduceOp, WindowReduceOp
-from tfc.dialects.tfc.shape import ReshapeOp, ReverseOp, TransposeOp
+from tfc.dialects.tfc.shape import PadOp, ReshapeOp, ReverseOp, TransposeOp
 from tfc.dialects.tfc.types import element, is_float
 from tfc.dims import Dim
 from tfc.errors import GraphError
@@ -30,28 +31,25 @@ from tfc.graph.dtypes import of_element
 from tfc.graph.emit import Deferred, Emitter, rule
 from tfc.graph.rules.math import same_element
 
-SELU_ALPHA = 1.6732632423543772848170429916717
-SELU_SCALE = 1.0507009873554804934193349852946
-
 
 @rule("Elu")
 def elu(emit: Emitter, x: SSAValue) -> SSAValue:
-    return emit(OPERATIONS["tfc.elu"](_floats(x, "elu"), 1.0))
+    return emit(EluOp(_floats(x, "elu"), 1.0))
 
 
 @rule("Selu")
 def selu(emit: Emitter, x: SSAValue) -> SSAValue:
-    return emit(OPERATIONS["tfc.selu"](_floats(x, "selu"), SELU_ALPHA, SELU_SCALE))
+    return emit(SeluOp(_floats(x, "selu")))
 
 
 @rule("LeakyRelu")
 def leaky_relu(emit: Emitter, x: SSAValue, alpha: float = 0.2) -> SSAValue:
-    return emit(OPERATIONS["tfc.leaky_relu"](_floats(x, "leaky_relu"), alpha))
+    return emit(LeakyReluOp(_floats(x, "leaky_relu"), alpha))
 
 
 @rule("Gelu")
 def gelu(emit: Emitter, x: SSAValue, approximate: bool = False) -> SSAValue:
-    return emit(OPERATIONS["tfc.gelu"](_floats(x, "gelu"), approximate))
+    return emit(GeluOp(_floats(x, "gelu"), approximate))
 
 
 def _floats(x: SSAValue, kind: str) -> SSAValue:
@@ -98,11 +96,11 @@ def softmax_cross_entropy(emit: Emitter, logits: SSAValue, labels: SSAValue) -> 
     if emit.rank(logits) != 2:
         raise GraphError(f"'tfc.softmax_cross_entropy': expected rank 2, got {emit.rank(logits)}")
     logs = emit(LogSoftmaxOp(logits, 1))
-    weighted = emit(_op("mul")(labels, logs))
-    loss = emit(_op("neg")(emit(ReduceOp(weighted, "sum", [1]))))
+    weighted = emit(MulOp(labels, logs))
+    loss = emit(NegOp(emit(ReduceOp(weighted, "sum", [1]))))
     if 1 not in emit.used:
         return [loss, loss]
-    return [loss, emit(_op("sub")(emit(SoftmaxOp(logits, 1)), labels))]
+    return [loss, emit(SubOp(emit(SoftmaxOp(logits, 1)), labels))]
 
 
 @rule("SparseSoftmaxCrossEntropyWithLogits")
@@ -112,10 +110,6 @@ def sparse_softmax_cross_entropy(emit: Emitter, logits: SSAValue, labels: SSAVal
         message = f"'tfc.sparse_softmax_cross_entropy': expected labels of rank {expected}, got {rank}"
         raise GraphError(message, help="one label for each row of the logits")
     return emit(SparseSoftmaxCrossEntropyOp(logits, labels))
-
-
-def _op(kind: str) -> Callable[..., Any]:
-    return OPERATIONS[f"tfc.{kind}"]
 
 
 # Windows: convolution and pooling work on [n, spatial..., c]; other layouts are transposed.
@@ -263,8 +257,6 @@ def transposed_convolution(
     dilations: Sequence[int] = (1, 1, 1, 1),
 ) -> SSAValue:
     """The convolution's transpose: ``g`` spread by the strides, convolved with turned filters."""
-    from tfc.dialects.tfc.shape import PadOp
-
     wanted = _spatial(emit.ints(sizes), data_format)
     g = _to_channels_last(emit, g, data_format)
     steps, spread = _spatial(strides, data_format), _spatial(dilations, data_format)
@@ -352,8 +344,6 @@ def resize_bilinear(
     align_corners: bool = False,
     half_pixel_centers: bool = False,
 ) -> SSAValue:
-    from tfc.dialects.tfc.elementwise import CastOp
-
     if emit.rank(x) != 4:
         raise GraphError(f"'tfc.resize_bilinear': expected an input of rank 4, got {emit.rank(x)}")
     height, width = emit.ints(size)

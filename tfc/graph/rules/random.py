@@ -104,7 +104,7 @@ def random_uniform_int(
 
 def _column(emit: Emitter, x: SSAValue, k: int) -> SSAValue:
     *rows, _ = shape_of(x)
-    starts: list[Dim] = [0] * len(rows) + [k]
+    starts = [*(0 for _ in rows), k]
     part = emit(SliceOp(x, starts, [*rows, 1], [1] * len(starts)))
     return emit(ReshapeOp(part, rows))
 
