@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from elements import element, some_elements
 from xdsl.builder import Builder
 from xdsl.dialects import func
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.parser import Parser
 from xdsl.printer import Printer
@@ -19,11 +21,14 @@ from xdsl.traits import MemoryEffect
 
 from tfc.dialects import context
 from tfc.dialects.tfc import Tfc
-from tfc.dialects.tfc.base import OPERATIONS, Sample, TensorOp
+from tfc.dialects.tfc.base import OPERATIONS, Sample, TensorOp, ints
 from tfc.dialects.tfc.dynamic import DynamicOp
+from tfc.dialects.tfc.shape import TransposeOp
 from tfc.dialects.tfc.state import StateOp
 from tfc.dialects.tfc.types import Array, dtype_of, element_of, is_static, shape_of, tensor_type
 from tfc.dialects.tfc.types import element as element_type
+from tfc.location import named
+from tfc.rules import RuleError
 from tfc.runtime.interpreter import interpret
 
 ROUNDING = {np.dtype(np.float16): 2e-3, np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-12}
@@ -189,3 +194,27 @@ def test_element_is_the_reference(name: str) -> None:
 def tensor_element(x: Any, kind: np.dtype[Any]) -> Any:
     """A kernel value as an element of a tensor: unsigned bits, f32 rounded to f16."""
     return (x.view(kind) if kind.kind == "u" else x).astype(kind)
+
+
+def labels(cls: type) -> set[str]:
+    """The labels of constraints that the docstring of a class states."""
+    return set(re.findall(r"\((C\d)\)", vars(cls).get("__doc__") or ""))
+
+
+def test_each_constraint_is_broken_once() -> None:
+    """``test/lit/dialects/tfc`` has a function ``<op>_cn`` for each label of an operation's docstring."""
+    folder = Path(__file__).parents[1] / "lit" / "dialects" / "tfc"
+    broken = set(re.findall(r"func\.func @(\w+)", "\n".join(f.read_text() for f in folder.glob("*-invalid.mlir"))))
+    for name, op in OPERATIONS.items():
+        wanted = {f"{name[4:]}_{label.lower()}" for label in labels(op)}
+        assert wanted <= broken, f"{sorted(wanted - broken)} are missing in {folder}"
+
+
+def test_an_error_shows_where() -> None:
+    """A constraint that is broken names the line of the user's that made the operation."""
+    x = Block(arg_types=[tensor_type([2, 3], element_of(np.float32))]).args[0]
+    op = TransposeOp(x, [1, 0])
+    op.location = named("dense/turn", FileLineColLoc(StringAttr("model.py"), IntAttr(7), IntAttr(1)))
+    op.properties["perm"] = ints([0, 0])
+    with pytest.raises(RuleError, match=r"model\.py:7 \(dense/turn\): error: 'tfc.transpose' \(C1\): expected .*"):
+        op.verify()

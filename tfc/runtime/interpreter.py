@@ -17,15 +17,18 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
+from tfc.dialects.tfc.packed import AxesAttr, Axis
 from tfc.dialects.tfc.state import AssignOp, GateOp, JoinOp, ReadOp, VariableOp
 from tfc.dialects.tfc.types import (
     UNKNOWN_DIM,
     Array,
     ShapeAttr,
+    compatible,
     dtype_of,
     element,
     is_static,
     shape_of,
+    tensor_type,
 )
 from tfc.dims import Dim, Expr, evaluate, names, substitute
 from tfc.errors import FeedError, GraphError, InternalError, TfcError
@@ -53,11 +56,11 @@ def interpret(
     function = _main(module)
     arrays = _arguments(function, inputs)
     sizes = _sizes(function, arrays)
-    if sizes and not all(is_static(d.data) for op in function.walk() for d in _shapes(op)):
+    if sizes:
         function = function.clone()
         for op in function.walk():
             _put_sizes(op, sizes)
-    run = _Run({} if variables is None else variables, sizes)
+    run = _Run({} if variables is None else variables)
     return run.block(function.body.block, arrays)
 
 
@@ -118,21 +121,29 @@ def _sizes(function: func.FuncOp, arrays: Sequence[Array]) -> dict[str, int]:
     return sizes
 
 
-def _shapes(op: Operation) -> list[ShapeAttr]:
-    return [p for p in op.properties.values() if isinstance(p, ShapeAttr)]
-
-
 def _put_sizes(op: Operation, sizes: Mapping[str, int]) -> None:
+    """Numbers for names in all that an operation says: references know no names."""
     for name, attribute in op.properties.items():
         if isinstance(attribute, ShapeAttr):
             op.properties[name] = ShapeAttr(tuple(substitute(d, sizes) for d in attribute.data))
+        elif isinstance(attribute, AxesAttr):
+            op.properties[name] = AxesAttr(tuple(_sized_axis(a, sizes) for a in attribute.data))
+    for value in (*op.results, *(a for r in op.regions for block in r.blocks for a in block.args)):
+        if isinstance(value.type, TensorType) and not is_static(shape_of(value)):
+            shape = [substitute(d, sizes) for d in shape_of(value)]
+            value._type = tensor_type(shape, element(value))  # pyright: ignore # of our own clone
+
+
+def _sized_axis(axis: Axis, sizes: Mapping[str, int]) -> Axis:
+    extent, *moves = (substitute(d, sizes) for d in (axis.extent, axis.x, axis.w, axis.y))
+    return Axis(axis.role, extent, *moves)
 
 
 class _Run:
     """One run: the values of one region after another."""
 
-    def __init__(self, variables: Variables, sizes: Mapping[str, int]) -> None:
-        self.variables, self.sizes = variables, sizes
+    def __init__(self, variables: Variables) -> None:
+        self.variables = variables
         self.values: dict[SSAValue, Any] = {}
 
     def block(self, block: Block, arguments: Sequence[Any]) -> list[Array]:
@@ -168,8 +179,7 @@ class _Run:
         if not isinstance(result.type, TensorType):
             return
         shape, kind = shape_of(result), dtype_of(element(result))
-        wanted = [evaluate(d, self.sizes) if names(d) <= self.sizes.keys() else None for d in shape]
-        agrees = len(wanted) == array.ndim and all(w in (None, n) for w, n in zip(wanted, array.shape, strict=True))
+        agrees = len(shape) == array.ndim and all(map(compatible, shape, array.shape))
         if array.dtype != kind or not agrees:
             got = f"{array.dtype}{list(array.shape)}"
             raise InternalError(f"'{op.name}' promises {result.type} and gives {got}\n{op}")

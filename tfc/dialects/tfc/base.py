@@ -131,7 +131,7 @@ class TensorOp(IRDLOperation, ABC):
 
     @abstractmethod
     def infer(self) -> Sequence[Attribute]:
-        """The result types, from operands that are all ranked. Raises `RuleError`."""
+        """The result types, from operands that are all ranked. Raises `tfc.rules.RuleError`."""
 
     def infer_elements(self) -> Sequence[Attribute]:
         """The results' element types, where ranks are unknown; the first operand's unless said."""

@@ -19,7 +19,7 @@ from xdsl.irdl import operand_def, prop_def, result_def
 
 from tfc.dialects.tfc.base import Access, Sample, TensorOp, float_range, ints, tfc_op
 from tfc.dialects.tfc.pointwise import HALVES
-from tfc.dialects.tfc.reduce import accumulated, combine, window_result, window_view
+from tfc.dialects.tfc.reduce import accumulated, combine, window_fits, window_result, window_view
 from tfc.dialects.tfc.scalar import Scalars
 from tfc.dialects.tfc.shape import Integer, IntList, integer
 from tfc.dialects.tfc.types import (
@@ -243,9 +243,9 @@ class ConvolutionOp(ContractionOp):
         least = [min(a, default=1) for a in amounts]
         legal = min(least[:2]) >= 1 and min(least[2:]) >= 0
         require(legal, self, "C3", "strides, dilations >= 1 and padding >= 0", amounts)
-        spatial = window_result(x[1:-1], sizes, *amounts)
-        fits = all(not isinstance(n, int) or n >= 0 for n in spatial)
+        fits = window_fits(x[1:-1], sizes, *amounts[1:])
         require(fits, self, "C3", f"a filter that fits into {list(x[1:-1])}", list(window))
+        spatial = window_result(x[1:-1], sizes, *amounts)
         same = element(self.x) == element(self.w) and not is_bool(element(self.x))
         require(same, self, "C4", "one element type of numbers", f"{element(self.x)} and {element(self.w)}")
         return [tensor_type([x[0], *spatial, outputs], element(self.x))]

@@ -353,6 +353,21 @@ def window_result(
     return [(n + b + a - (w - 1) * d - 1) // s + 1 for n, w, s, d, b, a in each]
 
 
+def window_fits(
+    shape: Sequence[Dim],
+    window: Sequence[int],
+    dilations: Sequence[int],
+    low: Sequence[int],
+    high: Sequence[int],
+) -> bool:
+    """Whether the dilated window has a place in each padded dim; in an empty dim, one of 1 has none."""
+    for n, w, d, b, a in zip(shape, window, dilations, low, high, strict=True):
+        padded, span = n + b + a, (w - 1) * d + 1
+        if isinstance(padded, int) and padded < span and (padded, span) != (0, 1):
+            return False
+    return True
+
+
 def window_positions(
     index: Sequence[Dim],
     inner: Sequence[Dim],
@@ -384,10 +399,9 @@ class WindowOp(TensorOp):
         require(counts == [len(shape)] * 5, self, "C1", f"{len(shape)} entries each", counts)
         least = [min(p, default=1) for p in all_]
         require(min(least[:3]) >= 1 and min(least[3:]) >= 0, self, "C2", "windows, strides, dilations >= 1, padding >= 0", all_)
-        result = window_result(shape, *all_)
-        fits = all(not isinstance(n, int) or n >= 0 for n in result)
-        require(fits, self, "C2", f"windows that fit into {list(shape)}", all_)
-        return tuple(result)
+        window, _, *rest = all_
+        require(window_fits(shape, window, *rest), self, "C2", f"windows that fit into {list(shape)}", all_)
+        return tuple(window_result(shape, *all_))
 
 
 def window_view(x: Array, windows: Sequence[Sequence[int]], fill: Any) -> Array:

@@ -117,23 +117,21 @@ def _objects(values: list[Any], shape: tuple[int, ...]) -> Array:
 
 def _by_reference(op: TensorOp, args: list[Array]) -> Array:
     """Numbers alone: the operation's own meaning."""
-    typed = [a.astype(dtype_of(element(o))) for a, o in zip(args, op.operands, strict=True)]
+    return _moved(op, *(a.astype(dtype_of(element(o))) for a, o in zip(args, op.operands, strict=True)))
+
+
+def _moved(op: TensorOp, *args: Array) -> Array:
+    """An operation that only moves elements does the same with symbolic ones."""
     try:
-        found = op.reference(*typed)
+        return np.asarray(op.reference(*args)).astype(object)
     except (NotImplementedError, TfcError, AssertionError, ValueError, IndexError):
         raise _NotKnownError from None  # no meaning without a run, or an error that a run reports
-    return np.asarray(found).astype(object)
 
 
-def _moved(op: Any, *args: Array) -> Array:
-    """An operation that only moves elements does the same with symbolic ones."""
-    return np.asarray(op.reference(*args), object)
-
-
-def _indexed(op: Any, x: Array, indices: Array) -> Array:
+def _indexed(op: TensorOp, x: Array, indices: Array) -> Array:
     if not _is_numeric(indices):
         raise _NotKnownError
-    return np.asarray(op.reference(x, indices.astype(np.int64)), object)
+    return _moved(op, x, indices.astype(np.int64))
 
 
 def _cast(op: CastOp, x: Array) -> Array:
