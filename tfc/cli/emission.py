@@ -1,4 +1,4 @@
-"""What the kernels of a module become: LLVM IR, assembly, an object file."""
+"""What the kernels and the host program of a module become: LLVM IR, assembly, an object file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from xdsl.dialects.builtin import ModuleOp
 from tfc.codegen.cpu.objects import compile_llvm, llvm_assembly
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.cpu.translate import translate
+from tfc.compiler import Lowered, emit_llvm
+from tfc.dialects.host import ProgramOp
 from tfc.dialects.kernel import FuncOp
 from tfc.errors import OptionError
+from tfc.options import Options
 
 
 def emit_kernels(module: ModuleOp, form: str, triple: str | None, cpu: str | None) -> str | bytes:
-    """All ``kernel.func`` of ``module`` in the given form: llvm, asm or obj.
+    """All ``kernel.func`` of ``module``, and its host program, in the given form: llvm, asm or obj.
 
     Raises:
         OptionError: the module has no kernels, or the target is unknown.
@@ -24,7 +27,10 @@ def emit_kernels(module: ModuleOp, form: str, triple: str | None, cpu: str | Non
             help="run the passes that make them first: -p optimise,lower",
         )
     target = Target.parse(triple, cpu)
-    text = translate(kernels, target)
+    if any(isinstance(op, ProgramOp) for op in module.ops):
+        text, _ = emit_llvm(Lowered(module, target, Options()))
+    else:
+        text = translate(kernels, target)
     if form == "llvm":
         return text
     if form == "asm":

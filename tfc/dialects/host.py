@@ -61,7 +61,7 @@ from xdsl.traits import (
 )
 from xdsl.utils.exceptions import VerifyException
 
-from tfc.dialects.kernel import buffer_type
+from tfc.dialects.kernel import FuncOp, buffer_type
 from tfc.dialects.tfc.types import LiteralAttr, dtype_of, shape_of
 from tfc.dims import Dim, parse, product
 
@@ -111,6 +111,9 @@ class ProgramOp(IRDLOperation):
 
     ``dims`` are the named dims in the order of the C interface, ``arena`` is the bytes of scratch
     memory (set by ``assign-buffers``), ``weights`` the bytes of all constants.
+
+    (C1) Positions of inputs, outputs and variables are those of ports.
+    (C2) A launch names a kernel of the module, and gives it buffers of the elements it takes.
     """
 
     name = "host.program"
@@ -148,6 +151,19 @@ class ProgramOp(IRDLOperation):
             regions=[body or Region(Block())],
         )
 
+    def verify_(self) -> None:
+        ports = {InputOp: self.inputs, OutputOp: self.outputs, VariableOp: self.variables}
+        parent = self.parent_op()
+        kernels = {
+            f.sym_name.data: f for f in (parent.regions[0].block.ops if parent else ()) if isinstance(f, FuncOp)
+        }
+        for op in self.body.block.ops:
+            if isinstance(op, PortOp) and op.position >= len(ports[type(op)]):
+                message = f"expected a position below {len(ports[type(op)])}, got {op.position}"
+                raise VerifyException(f"'{op.name}' (C1): {message}")
+            if isinstance(op, LaunchOp) and parent is not None:
+                _verify_launch(op, kernels.get(op.callee))
+
     @property
     def arena_size(self) -> Dim:
         return parse(self.arena.data)
@@ -174,7 +190,7 @@ class ProgramOp(IRDLOperation):
         printer.print_region(self.body)
 
 
-class _PortOp(IRDLOperation):
+class PortOp(IRDLOperation):
     """A buffer that the caller or the handle owns, by its position among the ports."""
 
     index = prop_def(IntegerAttr.constr(i64))
@@ -191,21 +207,21 @@ class _PortOp(IRDLOperation):
 
 
 @irdl_op_definition
-class InputOp(_PortOp):
+class InputOp(PortOp):
     """The caller's input: only read."""
 
     name = "host.input"
 
 
 @irdl_op_definition
-class OutputOp(_PortOp):
+class OutputOp(PortOp):
     """The caller's output: undefined at first, overlaps nothing else."""
 
     name = "host.output"
 
 
 @irdl_op_definition
-class VariableOp(_PortOp):
+class VariableOp(PortOp):
     """The storage of a variable: what a run leaves there, the next one finds."""
 
     name = "host.variable"
@@ -311,25 +327,15 @@ class CopyOp(IRDLOperation):
         return parse(self.bytes.data)
 
 
-def verify_launches(module: Operation) -> None:
-    """Check the launches of a module against its kernels: their number, and element types.
-
-    Raises:
-        VerifyException: a kernel is missing, or takes other arguments.
-    """
-    from tfc.dialects.kernel import FuncOp
-
-    kernels = {f.sym_name.data: f for f in module.walk() if isinstance(f, FuncOp)}
-    for launch in module.walk():
-        if not isinstance(launch, LaunchOp):
-            continue
-        if (kernel := kernels.get(launch.callee)) is None:
-            raise VerifyException(f"'{launch.name}': there is no kernel @{launch.callee}")
-        taken = [t for t in kernel.function_type.inputs if isinstance(t, MemRefType)]
-        given = [o.type for o in launch.operands]
-        wanted, got = ([t.element_type for t in ts if isinstance(t, MemRefType)] for ts in (taken, given))
-        if wanted != got:
-            raise VerifyException(f"'{launch.name}': @{launch.callee} takes {taken}, got {given}")
+def _verify_launch(launch: LaunchOp, kernel: FuncOp | None) -> None:
+    if kernel is None:
+        raise VerifyException(f"'{launch.name}' (C2): there is no kernel @{launch.callee}")
+    taken = [t.element_type for t in kernel.function_type.inputs if isinstance(t, MemRefType)]
+    given = [t.element_type for o in launch.operands if isinstance(t := o.type, MemRefType)]
+    if taken != given:
+        wanted, got = (", ".join(map(str, types)) for types in (taken, given))
+        message = f"@{launch.callee} takes buffers of {wanted}; got {got}"
+        raise VerifyException(f"'{launch.name}' (C2): {message}")
 
 
 Host = Dialect(
