@@ -69,11 +69,11 @@ class Translator:
         code = self.code
         arguments = op.body.block.args
         for number, argument in enumerate(arguments):
-            slot = code.at("ptr", "%args", str(number))
+            slot = code.at("i64", "%args", str(number))
             kind = "ptr" if isinstance(argument.type, MemRefType) else "i64"
             self.values[argument] = code.op(f"load {kind}, ptr {slot}, align 8, !noundef !1")
         if any(isinstance(o, kernel.CheckOp) for o in op.walk()):
-            slot = code.at("ptr", "%args", str(len(arguments)))
+            slot = code.at("i64", "%args", str(len(arguments)))
             self.status = code.op(f"load ptr, ptr {slot}, align 8, !noundef !1")
         self.block(op.body.block)
         head = f"define hidden void @{op.sym_name.data}(ptr %args, i64 %lo, i64 %hi)"

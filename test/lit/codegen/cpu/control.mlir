@@ -60,7 +60,7 @@ kernel.func @part(%x: memref<?xf32>, %n: index) attributes {dims = ["n"], grid =
 
 // A check branches out of the way, and does not replace an earlier error.
 // CHECK-LABEL: define hidden void @check
-// CHECK:         %[[SLOT:.*]] = getelementptr inbounds ptr, ptr %args, i64 1
+// CHECK:         %[[SLOT:.*]] = getelementptr inbounds i64, ptr %args, i64 1
 // CHECK-NEXT:    %[[STATUS:.*]] = load ptr, ptr %[[SLOT]], align 8
 // CHECK:         %[[ALL:.*]] = call i1 @llvm.vector.reduce.and.v8i1(<8 x i1>
 // CHECK:         %[[FAILED:.*]] = xor i1 %[[ALL]], true

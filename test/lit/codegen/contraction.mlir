@@ -1,0 +1,40 @@
+// RUN: tfc-opt %s -p 'pack-contractions{cpu=x86-64-v4},fuse,lower-to-kernels{cpu=x86-64-v4}' --split-input-file | filecheck %s
+
+// The tile is carried by the loop over the depth, of which four steps share an iteration: a column of
+// x (four numbers, 8 apart), a row of w, their product. The bias is added to the rows of the tile.
+// CHECK-LABEL: kernel.func @contract_add_0
+// CHECK-SAME:    (%[[X:.*]]: memref<32xf32>, %[[W:.*]]: memref<128xf32>, %[[B:.*]]: memref<16xf32>, %[[Y:.*]]: memref<64xf32>)
+// CHECK:         %[[ZERO:.*]] = arith.constant dense<0.000000e+00> : vector<4x16xf32>
+// CHECK:         kernel.parallel
+// CHECK:           %[[SUM:.*]] = scf.for {{.*}} iter_args(%[[T:.*]] = %[[ZERO]]) -> (vector<4x16xf32>)
+// CHECK:             %[[C:.*]] = kernel.load %[[X]][{{.*}}] rows {{.*}} vector<4x1xf32>
+// CHECK:             %[[R:.*]] = kernel.load %[[W]][{{.*}}] : memref<128xf32>, vector<16xf32>
+// CHECK-NEXT:        kernel.outer %[[C]], %[[R]], %[[T]] :
+// CHECK-COUNT-3:     kernel.outer
+// CHECK:             scf.yield
+// CHECK:           kernel.row %[[SUM]][0
+// CHECK:           kernel.load %[[B]]
+// CHECK-NEXT:      arith.addf
+// CHECK:           kernel.store {{.*}} %[[Y]]
+// CHECK:           kernel.row %[[SUM]][3
+func.func @main(%x: tensor<4x8xf32>, %w: tensor<8x16xf32>, %b: tensor<16xf32>) -> tensor<4x16xf32> {
+  %y = tfc.dot %x, %w batch [], [] contract [1], [0] : tensor<4x8xf32>, tensor<8x16xf32> -> tensor<4x16xf32>
+  %c = tfc.broadcast %b to [4, 16] at [1] : tensor<16xf32> -> tensor<4x16xf32>
+  %s = tfc.add %y, %c : tensor<4x16xf32>, tensor<4x16xf32> -> tensor<4x16xf32>
+  func.return %s : tensor<4x16xf32>
+}
+
+// -----
+
+// Rows that are known only when the kernel runs: full tiles, the last of which ends with the last row;
+// fewer rows than that in lower tiles, then one by one. 10 of 16 lanes are columns.
+// CHECK-LABEL: kernel.func @contract_0
+// CHECK-SAME:    dims = ["n"]
+// CHECK:         %[[M:.*]] = kernel.mask {{.*}} : vector<16xi1>
+// CHECK:         kernel.store {{.*}} mask %[[M]] : vector<16xi1> : vector<14x16xf32>
+// CHECK:         kernel.store {{.*}} mask %[[M]] : vector<16xi1> : vector<8x16xf32>
+// CHECK:         kernel.store {{.*}} mask %[[M]] : vector<16xi1> : vector<1x16xf32>
+func.func @main(%x: tensor<?x8xf32, #tfc.dims<["n", ""]>>, %w: tensor<8x10xf32>) -> tensor<?x10xf32, #tfc.dims<["n", ""]>> {
+  %y = tfc.dot %x, %w batch [], [] contract [1], [0] : tensor<?x8xf32, #tfc.dims<["n", ""]>>, tensor<8x10xf32> -> tensor<?x10xf32, #tfc.dims<["n", ""]>>
+  func.return %y : tensor<?x10xf32, #tfc.dims<["n", ""]>>
+}
