@@ -132,7 +132,8 @@ class Graph:
         for scope in self._controls:
             if not any(t.op in scope.made for t in op.inputs):
                 controls.update((c, None) for c in scope.operations if c is not op)
-            scope.made.add(op)
+            if op.inputs:
+                scope.made.add(op)
         op.control_inputs = tuple(controls)
         if self._colocated:
             op.colocated = tuple(c.name for c in self._colocated)
@@ -390,7 +391,8 @@ class _ControlScope:
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.operations = operations
         self.made: set[Operation] = set()
-        """Nodes made in the scope: what reads one of them is ordered already."""
+        """Nodes made in the scope: what reads one of them is ordered already. Constants are left
+        out, so that what reads one says for itself what it follows."""
 
 
 def as_values(results: Results) -> Sequence[SSAValue]:

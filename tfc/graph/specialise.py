@@ -13,6 +13,7 @@ value whose node must follow an effect passes a gate.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -212,6 +213,7 @@ class _Build:
     accesses: Accesses
     block: Block = field(init=False)
     marks: dict[Operation, dict[str, Attribute]] = field(init=False)
+    readers: dict[Operation, list[Operation]] = field(init=False)
     values: dict[Tensor, SSAValue] = field(default_factory=dict)
     done: dict[Operation, tuple[SSAValue, ...]] = field(default_factory=dict)
     """Of each node the tokens after which it, and all it follows, have happened."""
@@ -220,6 +222,10 @@ class _Build:
         request = self.request
         self.block = Block(arg_types=request.types)
         self.marks = _all_marks(self.nodes)
+        self.readers = defaultdict(list)
+        for op in self.nodes:
+            for t in op.inputs:
+                self.readers[t.op].append(op)
         self.values.update(zip(request.feeds, self.block.args, strict=True))
         read_by = {t for op in self.nodes for t in op.inputs} | set(request.fetches)
         ordered = any(op.control_inputs for op in self.nodes) or bool(self.accesses.extra)
@@ -250,7 +256,7 @@ class _Build:
             raise self._undetermined(op, why) from None
         except GraphError as error:
             raise quoted(error, op.location, self._notes(op)) from None
-        if after and not emitter.tokens:
+        if after and not emitter.tokens and not self._covered(op):
             results = [self._gated(emitter, r) if k in used else r for k, r in enumerate(results)]
         for t, value in zip(op.values(), results, strict=True):
             self.values.setdefault(t, value)
@@ -275,6 +281,11 @@ class _Build:
     def _done_before(self, op: Operation) -> list[SSAValue]:
         fed = self.request.feeds
         return [k for t in op.inputs if t not in fed for k in self.done.get(t.op, ())]
+
+    def _covered(self, op: Operation) -> bool:
+        """Whether a constant needs no gate, as all that reads it waits for the same anyway."""
+        mine = set(op.control_inputs)
+        return op.type == "Const" and all(mine <= set(r.control_inputs) for r in self.readers[op])
 
     def _gated(self, emitter: Emitter, value: SSAValue) -> SSAValue:
         if isinstance(value.type, ResourceType | ControlType):

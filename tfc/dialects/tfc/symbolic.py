@@ -36,6 +36,7 @@ from tfc.dialects.tfc.shape import (
     SliceOp,
     TransposeOp,
 )
+from tfc.dialects.tfc.state import GateOp
 from tfc.dialects.tfc.types import (
     SMALL,
     UNKNOWN_DIM,
@@ -87,6 +88,8 @@ def _evaluate(value: SSAValue, seen: dict[SSAValue, Array]) -> Array:
         return _objects(list(shape_of(op.x)), (len(shape_of(op.x)),))
     if isinstance(op, ConstantOp):
         return op.value.data.array.astype(object)
+    if isinstance(op, GateOp):  # when it is there changes nothing about what it is
+        return _find(op.value, seen)
     args = [_find(o, seen) for o in op.operands]
     if all(_is_numeric(a) for a in args):
         return _by_reference(op, args)
