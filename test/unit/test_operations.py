@@ -25,6 +25,7 @@ from tfc.dialects.tfc.base import OPERATIONS, Sample, TensorOp, ints
 from tfc.dialects.tfc.dynamic import DynamicOp
 from tfc.dialects.tfc.shape import TransposeOp
 from tfc.dialects.tfc.state import StateOp
+from tfc.dialects.tfc.table import refreshed
 from tfc.dialects.tfc.types import Array, dtype_of, element_of, is_static, shape_of, tensor_type
 from tfc.dialects.tfc.types import element as element_type
 from tfc.location import named
@@ -218,3 +219,9 @@ def test_an_error_shows_where() -> None:
     op.properties["perm"] = ints([0, 0])
     with pytest.raises(RuleError, match=r"model\.py:7 \(dense/turn\): error: 'tfc.transpose' \(C1\): expected .*"):
         op.verify()
+
+
+def test_the_table_of_operations_is_fresh() -> None:
+    page = Path(__file__).parents[2] / "docs" / "operations.md"
+    assert refreshed(page.read_text()) == page.read_text(), "run tools/op-table"
+    assert all(f"| `{name}` |" in page.read_text() for name in OPERATIONS)
