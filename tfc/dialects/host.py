@@ -33,7 +33,7 @@ from xdsl.dialects.builtin import (
     TensorType,
     i64,
 )
-from xdsl.ir import Attribute, Block, Dialect, Operation, ParametrizedAttribute, Region, SSAValue
+from xdsl.ir import Attribute, Block, Dialect, ParametrizedAttribute, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
@@ -152,14 +152,14 @@ class ProgramOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        ports = {InputOp: self.inputs, OutputOp: self.outputs, VariableOp: self.variables}
+        given = {InputOp.name: self.inputs, OutputOp.name: self.outputs, VariableOp.name: self.variables}
         parent = self.parent_op()
         kernels = {
             f.sym_name.data: f for f in (parent.regions[0].block.ops if parent else ()) if isinstance(f, FuncOp)
         }
         for op in self.body.block.ops:
-            if isinstance(op, PortOp) and op.position >= len(ports[type(op)]):
-                message = f"expected a position below {len(ports[type(op)])}, got {op.position}"
+            if isinstance(op, PortOp) and op.position >= len(ports := given[op.name]):
+                message = f"expected a position below {len(ports)}, got {op.position}"
                 raise VerifyException(f"'{op.name}' (C1): {message}")
             if isinstance(op, LaunchOp) and parent is not None:
                 _verify_launch(op, kernels.get(op.callee))

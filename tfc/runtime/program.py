@@ -36,7 +36,8 @@ _MOST_SHAPES = 256
 """How many sets of named dims have their shapes kept."""
 
 _int, _pointer = ctypes.c_int, ctypes.c_void_p
-_BYTE: Any = ctypes.c_char
+_address_of = ctypes.addressof
+_from: Any = ctypes.c_char.from_buffer
 
 
 class Program:
@@ -97,23 +98,26 @@ class Program:
         count = len(arrays)
         if count != len(self.manifest.inputs):
             raise FeedError(f"expected {len(self.manifest.inputs)} inputs, got {count}")
-        fed = [
-            a if type(a) is np.ndarray and a.dtype is d and a.flags.c_contiguous else self._adapt(k, a)
-            for k, (a, d) in enumerate(zip(arrays, self._dtypes, strict=True))
-        ]
+        fed = list(arrays)
+        for k, dtype in enumerate(self._dtypes):
+            a = fed[k]
+            if type(a) is not np.ndarray or a.dtype is not dtype or not a.flags.c_contiguous:
+                fed[k] = self._adapt(k, a)
         inputs, outputs = self._shapes if self._shapes is not None else self._resolve(fed)
-        for k, shape in enumerate(inputs):
-            if fed[k].shape != shape:
-                raise self._misfit(k, fed[k], shape)
+        shapes = [a.shape for a in fed]
+        if shapes != inputs:
+            k = next(k for k, shape in enumerate(inputs) if shapes[k] != shape)
+            raise self._misfit(k, fed[k], inputs[k])
         if out is None:
             results = [np.empty(s, d) for s, d in zip(outputs, self._out_dtypes, strict=True)]
         else:
             results = self._given(out, outputs)
         with self._lock:
-            for k, a in enumerate(fed):
-                self._inputs[k] = pointer_to(a)
-            for k, a in enumerate(results):
-                self._outputs[k] = pointer_to(a)
+            # Addresses by way of a ctypes object take a quarter of the time of `.ctypes.data`.
+            try:
+                self._pointers[:] = [_address_of(_from(a)) for a in (*fed, *results)]
+            except (TypeError, ValueError, BufferError):
+                self._pointers[:] = [pointer_to(a) for a in (*fed, *results)]
             if self._dims is not None:
                 self._dims[:] = self._extents(fed)
             code = self._run(self._handle, self._inputs, self._outputs, self._dims)
@@ -179,8 +183,9 @@ class Program:
         m = self.manifest
         self._dtypes = [dtype_of(p.dtype) for p in m.inputs]
         self._out_dtypes = [dtype_of(p.dtype) for p in m.outputs]
-        self._inputs = (_pointer * max(1, len(m.inputs)))()
-        self._outputs = (_pointer * max(1, len(m.outputs)))()
+        self._pointers = (_pointer * (len(m.inputs) + len(m.outputs)))()
+        self._inputs = ctypes.addressof(self._pointers)
+        self._outputs = self._inputs + len(m.inputs) * ctypes.sizeof(_pointer)
         self._dims = (ctypes.c_int64 * len(m.dims))() if m.dims else None
         self._axes = [(d.input, d.axis) for d in m.dims]
         self._known: dict[Extents, tuple[list[Extents], list[Extents]]] = {}
@@ -261,7 +266,7 @@ class Program:
 def pointer_to(array: Array) -> int:
     """The address of an array's first element."""
     try:
-        return ctypes.addressof(_BYTE.from_buffer(array))  # a quarter of the time of `.ctypes.data`
+        return _address_of(_from(array))
     except (TypeError, ValueError, BufferError):  # read-only, empty, or without a buffer format
         return array.__array_interface__["data"][0]
 
