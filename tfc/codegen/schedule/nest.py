@@ -54,7 +54,7 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     """The kernel of a fusion of kind ``nest``; its results have one shape."""
     outputs = op.results_inside
     shape = shape_of(outputs[0])
-    e, ev = _start(op, target)
+    e, ev = begin(op, target)
     if any(isinstance(d, int) and d == 0 for d in shape):
         return e.finish(name, grid=0)
     plan = _dry_run(op, target)
@@ -77,10 +77,10 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
         variables = _delinearise(ev, p, [*outer, chunks] if chunked else outer)
         if chunked:
             *variables, chunk = variables
-            start = chunk * CHUNK
-            count = e.minimum(inner - start, CHUNK)
+            first = chunk * CHUNK
+            count = e.minimum(inner - first, CHUNK)
             whole = inner if isinstance(inner, int) else None
-            ev.each_lane(count, lambda i: store_all([*variables, i]), start=start, whole=whole)
+            ev.each_lane(count, lambda i: store_all([*variables, i]), start=first, whole=whole)
         elif lanes:
             ev.each_lane(inner, lambda i: store_all([*variables, i]))
         else:
@@ -94,7 +94,7 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     )
 
 
-def _start(op: FusionOp, target: Target) -> tuple[Emitter, Evaluator]:
+def begin(op: FusionOp, target: Target) -> tuple[Emitter, Evaluator]:
     values = [*op.block.args, *op.results_inside]
     dims = sorted({n for v in _all_values(op) for d in shape_of(v) for n in names(d)})
     buffers = [kernel.buffer_type(storage(element(v)), size_of(shape_of(v))) for v in values]
@@ -183,7 +183,7 @@ def _dry_run(op: FusionOp, target: Target) -> Plan:
     """Compute one element as scalars and look at the loads."""
     outputs = op.results_inside
     shape = shape_of(outputs[0])
-    e, ev = _start(op, target)
+    e, ev = begin(op, target)
     with e.parallel(1):
         variables = [e.bind(e.constant(0), "d") for _ in shape]
         for variable, extent in zip(variables, shape, strict=True):

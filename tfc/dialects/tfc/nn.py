@@ -128,7 +128,9 @@ class SoftmaxOp(LayerOp):
         x, axes = args[0], [self.axis.value.data]
         shifted = f.sub(x, f.spread(f.reduce("max", x, axes), x, axes))
         powers = f.exp(shifted)
-        return f.div(powers, f.spread(f.reduce("sum", powers, axes), x, axes))
+        # One division a row instead of one an element; the sum is at least 1.
+        scale = f.div(1.0, f.reduce("sum", powers, axes))
+        return f.mul(powers, f.spread(scale, x, axes))
 
     def numpy(self, *args: Array) -> Array:
         x, axis = args[0], self.axis.value.data
