@@ -21,7 +21,7 @@ Runs last on ``tfc``: afterwards every operation is in a fusion, a view, a const
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
@@ -94,10 +94,12 @@ def _fuse_block(block: Block) -> None:
             continue
         if grouped and is_free(op) and not any(isinstance(u, ContractOp) for u in users):
             continue  # copied into each group
+        if isinstance(op, ConstantOp):
+            continue  # who needs it whole reads it from the weights
         kind = "contraction" if isinstance(op, ContractOp) else "nest"
         groups[op] = Group(op, kind, [op])
     for group in {id(g): g for g in groups.values()}.values():
-        _outline(group)
+        _outline(group, groups)
     _remove_dead(block)
 
 
@@ -188,7 +190,7 @@ def _users(op: Operation) -> list[Operation]:
     return list(dict.fromkeys(u.operation for r in op.results for u in r.uses))
 
 
-def _outline(group: Group) -> None:
+def _outline(group: Group, groups: Mapping[Operation, Group]) -> None:
     """Move the members of ``group`` into a fusion that stands where its root stood."""
     members = group.members[::-1]  # visited from last to first
     copies: dict[SSAValue, SSAValue] = {}
@@ -201,7 +203,9 @@ def _outline(group: Group) -> None:
             return copies[value]
         owner = value.owner
         if isinstance(owner, Operation) and owner not in inside and is_free(owner) and fusible(owner):
-            return clone(owner)
+            home = groups.get(owner)
+            # What ends a larger group is read from memory: its operands live on only in there.
+            return clone(owner) if home is None or len(home.members) == 1 else argument(value)
         return argument(value)
 
     def argument(value: SSAValue) -> SSAValue:
