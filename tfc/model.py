@@ -123,6 +123,7 @@ def compile(
     cpu: str | None = None,
     threads: int = 1,
     validate_each_pass: bool = False,
+    session: Any = None,
 ) -> Compiled:
     """Compile a model for this machine.
 
@@ -136,6 +137,7 @@ def compile(
         cpu: what code is generated for, "native" if left out.
         threads: how many threads a run uses.
         validate_each_pass: interpret the module before and after every pass; slow.
+        session: for tensors of a graph, the session whose values its variables have.
 
     Raises:
         TfcError: the model cannot be read or compiled; the message says where and why.
@@ -156,11 +158,13 @@ def compile(
         shapes={k: [parse(d) for d in v] for k, v in (shapes or {}).items()},
         validate_each_pass=validate_each_pass,
     )
-    lowered = lower(as_module(model, feeds, options), options)
+    lowered = lower(as_module(model, feeds, options, session), options)
     return Compiled(load_in_process(lowered), lowered)
 
 
-def as_module(model: Any, feeds: Sequence[Any] | None, options: Options) -> ModuleOp:
+def as_module(
+    model: Any, feeds: Sequence[Any] | None, options: Options, session: Any = None
+) -> ModuleOp:
     """The module of whatever `compile` takes."""
     from xdsl.dialects.builtin import ModuleOp
 
@@ -176,7 +180,7 @@ def as_module(model: Any, feeds: Sequence[Any] | None, options: Options) -> Modu
         return import_onnx(model, shapes=options.shapes, name=options.name)
     from tfc.graph.specialise import specialise
 
-    return specialise(model, feeds, shapes=options.shapes, name=options.name)
+    return specialise(model, feeds, shapes=options.shapes, name=options.name, session=session)
 
 
 def load(path: str | os.PathLike[str], *, threads: int = 0) -> Compiled:

@@ -410,3 +410,33 @@ def test_a_second_run_costs_little(session):
         return (time.perf_counter() - start) / 2000
 
     assert min(cost() for _ in range(5)) < 10e-6
+
+
+# Ahead of time.
+
+
+def test_a_compiled_graph_holds_the_sessions_variables():
+    x = tf.placeholder(tf.float32, ["batch", 3], name="x")
+    w = tf.Variable(np.arange(6, dtype=np.float32).reshape(3, 2), name="w")
+    y = tf.nn.relu(x @ w, name="y")
+    with pytest.raises(tf.GraphError, match="'w' has no value without a session"):
+        tf.compile(y, feeds=[x])
+    s = tf.Session()
+    with pytest.raises(tf.RunError, match="uninitialized value w"):
+        tf.compile(y, feeds=[x], session=s)
+    s.run(w.initializer)
+    model = tf.compile(y, feeds=[x], session=s)
+    for batch in (1, 4):
+        value = np.random.default_rng(batch).normal(size=(batch, 3)).astype(np.float32)
+        np.testing.assert_allclose(model(value), s.run(y, {x: value}), rtol=1e-6)
+    assert (model.inputs[0].name, model.outputs[0].name) == ("x", "y")
+    s.run(w.assign(tf.zeros([3, 2])))
+    assert model(np.ones((1, 3), np.float32)).any()  # the model keeps the values it was made with
+
+
+def test_what_cannot_be_fetched_or_fed_by_kind(session):
+    x = tf.placeholder(tf.float32, name="x")
+    with pytest.raises(tf.GraphError, match="cannot fetch"):
+        session().run(np.ones(2))
+    with pytest.raises(tf.FeedError, match="expected a dict"):
+        session().run(x, [1])

@@ -28,6 +28,10 @@ def key_of(fetches: Any) -> Hashable:
         return kind, tuple(map(key_of, fetches))
     if isinstance(fetches, dict):
         return kind, tuple(fetches), tuple(map(key_of, fetches.values()))
+    try:
+        hash(fetches)
+    except TypeError:
+        raise _unfetchable(fetches) from None
     return fetches
 
 
@@ -57,11 +61,10 @@ class Fetches:
             return self._read_sequence(fetches)
         try:
             found = as_fetch(self._graph, fetches)
-        except GraphError as error:
+        except GraphError:
             if isinstance(fetches, str | Tensor | Operation) or hasattr(fetches, "_as_tensor"):
                 raise
-            message = f"cannot fetch {fetches!r} of type {type(fetches).__name__}"
-            raise quoted(GraphError(message, help=error.help), here()) from None
+            raise _unfetchable(fetches) from None
         if isinstance(found, Operation):
             self._targets[found] = None
             return _nothing
@@ -86,6 +89,12 @@ class Fetches:
         """Whether the values of all slots, in order, are the answer."""
         flat = [f for f in fetches if isinstance(f, Tensor)]
         return len(flat) == len(fetches) == len(self._slots) and flat == list(self._slots)
+
+
+def _unfetchable(fetches: Any) -> GraphError:
+    message = f"cannot fetch {fetches!r} of type {type(fetches).__name__}"
+    help = "fetch tensors, variables, operations or their names, or lists, tuples and dicts of them"
+    return quoted(GraphError(message, help=help), here())
 
 
 def _nothing(_values: Sequence[Any]) -> None:

@@ -143,6 +143,8 @@ class Session:
             RunError: a variable has no value yet, or the program reports an error.
         """
         if feed_dict:
+            if not isinstance(feed_dict, dict):
+                feed_dict = _as_dict(feed_dict)
             key = key_of(fetches), tuple(feed_dict)
             plan = self._plans.get(key)
             if plan is None or self._closed:
@@ -240,6 +242,19 @@ class Session:
         if self._closed:
             raise RunError("Attempted to use a closed Session.")
 
+    def value_of(self, variable: Operation) -> Array:
+        """A copy of what a variable holds.
+
+        Raises:
+            RunError: nothing yet.
+        """
+        name = variable.attrs["shared_name"]
+        if name not in self._initialized:
+            help = "run tf.global_variables_initializer() first"
+            message = f"Attempting to use uninitialized value {variable.name}"
+            raise RunError(message, where=variable.made_at, help=help)
+        return self._variables[name].copy()
+
     def load(self, variable: Any, value: Any) -> None:
         """Put ``value`` into a variable, now."""
         self._check_open()
@@ -303,6 +318,12 @@ def _noting(program: Runnable, sets: set[str], initialized: set[str]) -> Runnabl
         return values
 
     return run
+
+
+def _as_dict(feeds: Any) -> dict[Any, Any]:
+    if not isinstance(feeds, Mapping):
+        raise FeedError(f"expected a dict from tensors to values, got {type(feeds).__name__}")
+    return dict(feeds)
 
 
 def _as_fed(t: Tensor, value: Any) -> Array:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xdsl.dialects.builtin import (
@@ -29,14 +29,15 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Region, SSAValue
 
+from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.state import GateOp, JoinOp
-from tfc.dialects.tfc.types import ControlType, ResourceType, element, shape_of, tensor_type
+from tfc.dialects.tfc.types import Array, ControlType, ResourceType, element, shape_of, tensor_type
 from tfc.dims import Dim, Expr, symbol
 from tfc.errors import FeedError, GraphError
 from tfc.graph.emit import RULES, Deferred, Emitter
 from tfc.graph.graph import Graph, as_values, describe_inputs
 from tfc.graph.node import Operation, Tensor
-from tfc.graph.ordering import Accesses
+from tfc.graph.ordering import WRITES, Accesses
 from tfc.graph.shape import TensorShape, is_anonymous
 from tfc.graph.source import here, quoted
 
@@ -52,6 +53,7 @@ class Request:
         fetches: tensors whose values are wanted.
         targets: nodes that shall run.
         feeds: tensors whose values are given, and of which types.
+        frozen: values of variables that become constants.
     """
 
     graph: Graph
@@ -59,6 +61,7 @@ class Request:
     targets: Sequence[Operation] = ()
     feeds: Sequence[Tensor] = ()
     types: Sequence[TensorType] = ()
+    frozen: Mapping[Operation, Array] = field(default_factory=dict[Operation, "Array"])
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def specialise(
     *,
     shapes: Mapping[str, Sequence[Dim]] | None = None,
     name: str = "model",
+    session: Any = None,
 ) -> ModuleOp:
     """The module of some tensors as functions of others.
 
@@ -89,9 +93,11 @@ def specialise(
         feeds: the inputs in order; the placeholders that the fetches need where left out.
         shapes: extents of inputs by name, in place of their declared ones. An extent that is
             unknown becomes a named dim of its own.
+        session: whose values the variables have, as constants; the default session where left
+            out. Variables that the fetches change stay variables.
 
     Raises:
-        GraphError: an unknown tensor, or an extent that must be known.
+        GraphError: an unknown tensor, an extent that must be known, or a variable without value.
         FeedError: a placeholder that is needed and not fed.
     """
     wanted = [fetches] if isinstance(fetches, Tensor) or hasattr(fetches, "_as_tensor") else list(fetches)
@@ -108,7 +114,25 @@ def specialise(
     if given:
         known = ", ".join(repr(_port(t)) for t in inputs)
         raise GraphError(f"there is no input {next(iter(given))!r}", help=f"the inputs are {known}")
-    return extract(Request(graph, tensors, targets, inputs, types), name).module
+    request = Request(graph, tensors, targets, inputs, types)
+    return extract(replace(request, frozen=_frozen(request, session)), name).module
+
+
+def _frozen(request: Request, session: Any) -> Mapping[Operation, Array]:
+    """The values of the variables that a request reads and does not change."""
+    nodes = closure(request.fetches, request.targets, request.feeds)
+    changed = {op.inputs[0].op for op in nodes if op.type in WRITES}
+    variables = [op for op in nodes if op.type == "VariableV2" and op not in changed]
+    if not variables:
+        return {}
+    from tfc.graph.session import get_default_session
+
+    found = session or get_default_session()
+    if found is None:
+        message = f"the variable '{variables[0].name}' has no value without a session"
+        help = "compile(..., session=session) takes the values of its variables as constants"
+        raise GraphError(message, where=variables[0].made_at, help=help)
+    return {op: found.value_of(op) for op in variables}
 
 
 def _graph_of(values: Sequence[Any]) -> Graph:
@@ -227,6 +251,8 @@ class _Build:
             for t in op.inputs:
                 self.readers[t.op].append(op)
         self.values.update(zip(request.feeds, self.block.args, strict=True))
+        for op, array in request.frozen.items():
+            self.values[op.values()[0]] = self._emitter(op, (), ())(ConstantOp(array))
         read_by = {t for op in self.nodes for t in op.inputs} | set(request.fetches)
         ordered = any(op.control_inputs for op in self.nodes) or bool(self.accesses.extra)
         for op in self.nodes:
