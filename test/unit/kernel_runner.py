@@ -22,6 +22,9 @@ RUNNABLE = [
 ] or ["native"]
 """The ISAs that this machine can run."""
 
+OLDEST_AND_NEWEST = sorted({RUNNABLE[0], RUNNABLE[-1]})
+"""For what depends little on the ISA."""
+
 
 def parse(text: str) -> list[FuncOp]:
     """The kernels of a module's text."""
