@@ -57,11 +57,19 @@ def execute(
     for op in block.ops:
         operands = [values[o] for o in op.operands]
         if isinstance(op, FusionOp):
-            values.update(zip(op.results, Runner.of_fusion(op, target)(*operands, dims=dims, pieces=pieces), strict=True))
+            values.update(
+                zip(
+                    op.results,
+                    Runner.of_fusion(op, target)(*operands, dims=dims, pieces=pieces),
+                    strict=True,
+                )
+            )
         elif isinstance(op, ConstantOp):
             values[op.results[0]] = op.value.data.array
         elif isinstance(op, ReshapeOp):
-            values[op.results[0]] = operands[0].reshape([evaluate(d, dims or {}) for d in op.shape.data])
+            values[op.results[0]] = operands[0].reshape(
+                [evaluate(d, dims or {}) for d in op.shape.data]
+            )
         else:
             assert isinstance(op, ReturnOp), op
             return operands[0]
@@ -98,18 +106,22 @@ def check(
     module = function([tx] if constant else [tx, tw], body)
     source = next(o for o in module.walk() if isinstance(o, DotOp | ConvolutionOp))
     static = make(*(value(a) for a in (x, w)))
-    want = static.reference(x, w)
     options = {"cpu": cpu} if cpu else {}
     run_pipeline(module, "pack-contractions,fold-constants,fuse", options=options)
     assert packs == any(isinstance(o, ContractOp) for o in module.walk()), source
     dims = {n: x.shape[d] for d, n in names.items()}
     target = Target.parse(None, cpu) if cpu else None
     got = execute(module, *([x] if constant else [x, w]), dims=dims, target=target)
+    exact = static.reference(x.astype(np.float64), w.astype(np.float64))
     size = static.reference(np.abs(x).astype(np.float64), np.abs(w).astype(np.float64))
-    # Each of ``depth`` additions rounds once, of at most the sum of the magnitudes.
-    unit = {2: 2.0**-7 if x.dtype != np.float16 else 2.0**-10, 4: 2.0**-22, 8: 2.0**-51}[x.dtype.itemsize]
-    assert got.shape == want.shape
-    assert (np.abs(got.astype(np.float64) - want.astype(np.float64)) <= unit * (size + 1)).all()
+    terms = static.reference(np.ones(x.shape), np.ones(w.shape))
+    # Each addition rounds a sum of at most ``size``, in f32 for halves; then the result is rounded.
+    accumulated = np.float64 if x.dtype == np.float64 else np.float32
+    bound = (terms + 1) * np.finfo(accumulated).eps * size + float(
+        ml_dtypes.finfo(x.dtype).eps
+    ) * np.abs(exact)
+    assert got.shape == exact.shape
+    assert (np.abs(got.astype(np.float64) - exact) <= bound).all()
     return module
 
 
@@ -122,7 +134,12 @@ def numbers(*shape: int, dtype: Any = np.float32) -> Array:
     return rng.uniform(-1, 1, shape).astype(dtype)
 
 
-def dot(batch_x: Sequence[int], batch_y: Sequence[int], contract_x: Sequence[int], contract_y: Sequence[int]) -> Any:
+def dot(
+    batch_x: Sequence[int],
+    batch_y: Sequence[int],
+    contract_x: Sequence[int],
+    contract_y: Sequence[int],
+) -> Any:
     return lambda x, y: DotOp(x, y, batch_x, batch_y, contract_x, contract_y)
 
 
@@ -130,7 +147,10 @@ MATMUL = dot([], [], [1], [0])
 
 
 @pytest.mark.parametrize("constant", [False, True])
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 5, 7), (3, 4, 2), (7, 9, 16), (13, 17, 65), (129, 31, 100), (6, 64, 128), (50, 3, 300)])
+@pytest.mark.parametrize(
+    ("m", "k", "n"),
+    [(1, 5, 7), (3, 4, 2), (7, 9, 16), (13, 17, 65), (129, 31, 100), (6, 64, 128), (50, 3, 300)],
+)
 def test_matmul(m: int, k: int, n: int, constant: bool) -> None:
     check(MATMUL, numbers(m, k), numbers(k, n), constant=constant)
 
@@ -157,7 +177,11 @@ def test_dot_of_any_dims(data: st.DataObject) -> None:
     inner = data.draw(st.lists(extents, min_size=1, max_size=2))
     rows = data.draw(st.lists(extents, max_size=2))
     columns = data.draw(st.lists(st.integers(1, 40), max_size=2))
-    x = [*(("b", i, n) for i, n in enumerate(batch)), *(("k", i, n) for i, n in enumerate(inner)), *(("m", i, n) for i, n in enumerate(rows))]
+    x = [
+        *(("b", i, n) for i, n in enumerate(batch)),
+        *(("k", i, n) for i, n in enumerate(inner)),
+        *(("m", i, n) for i, n in enumerate(rows)),
+    ]
     y = [*x[: len(batch) + len(inner)], *(("n", i, n) for i, n in enumerate(columns))]
     x, y = data.draw(st.permutations(x)), data.draw(st.permutations(y))
 
@@ -188,7 +212,10 @@ def test_other_floats(dtype: Any) -> None:
 def test_integers_stay() -> None:
     check_ints = numbers(4, 5, dtype=np.float32) * 9
     x = check_ints.astype(np.int32)
-    module = function([tensor_type((4, 5), element_of(x.dtype)), tensor_type((5, 4), element_of(x.dtype))], lambda a, b: [MATMUL(a, b)])
+    module = function(
+        [tensor_type((4, 5), element_of(x.dtype)), tensor_type((5, 4), element_of(x.dtype))],
+        lambda a, b: [MATMUL(a, b)],
+    )
     run_pipeline(module, "pack-contractions,fuse")
     np.testing.assert_array_equal(execute(module, x, x.T.copy()), x @ x.T)
 
@@ -210,7 +237,13 @@ def test_attention_with_a_symbolic_length() -> None:
     np.testing.assert_allclose(c, np.einsum("bhst,bthd->bhsd", s, q), rtol=1e-4, atol=1e-4)
 
 
-def conv(strides: Sequence[int], dilations: Sequence[int], low: Sequence[int], high: Sequence[int], groups: int = 1) -> Any:
+def conv(
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    low: Sequence[int],
+    high: Sequence[int],
+    groups: int = 1,
+) -> Any:
     return lambda x, w: ConvolutionOp(x, w, strides, dilations, low, high, groups)
 
 
@@ -234,10 +267,17 @@ def test_convolution(x: Sequence[int], w: Sequence[int], make: Any, constant: bo
 
 
 def test_depthwise_stays() -> None:
-    check(conv([1, 1], [1, 1], [1, 1], [1, 1], 8), numbers(1, 5, 5, 8), numbers(3, 3, 1, 8), packs=False)
+    check(
+        conv([1, 1], [1, 1], [1, 1], [1, 1], 8),
+        numbers(1, 5, 5, 8),
+        numbers(3, 3, 1, 8),
+        packs=False,
+    )
 
 
-@pytest.mark.parametrize("make", [conv([1, 1], [1, 1], [1, 1], [1, 1]), conv([1, 1], [1, 1], [0, 0], [0, 0])])
+@pytest.mark.parametrize(
+    "make", [conv([1, 1], [1, 1], [1, 1], [1, 1]), conv([1, 1], [1, 1], [0, 0], [0, 0])]
+)
 def test_convolution_of_a_symbolic_batch(make: Any) -> None:
     check(make, numbers(3, 6, 5, 8), numbers(3, 3, 8, 20), constant=True, names={0: "batch"})
     check(make, numbers(3, 6, 5, 8), numbers(1, 1, 8, 20), constant=True, names={0: "batch"})
@@ -247,7 +287,9 @@ def test_convolution_of_a_symbolic_batch(make: Any) -> None:
     (MATMUL, (13, 700), (700, 70)), (conv([1, 1], [1, 1], [1, 1], [1, 1]), (1, 6, 7, 24), (3, 3, 24, 33)),
     (conv([1, 1], [1, 2], [1, 1], [1, 1]), (1, 6, 7, 24), (3, 3, 24, 33)),
 ])  # fmt: skip
-def test_long_sums_are_cut(make: Any, x: Sequence[int], w: Sequence[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_sums_are_cut(
+    make: Any, x: Sequence[int], w: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Partial sums stand in the result between the chunks."""
     monkeypatch.setattr(tiles, "PANEL_BYTES", 4096)
     check(make, numbers(*x), numbers(*w), constant=True)
@@ -257,7 +299,10 @@ def test_long_sums_are_cut(make: Any, x: Sequence[int], w: Sequence[int], monkey
 @pytest.mark.parametrize("named", [False, True])
 def test_threads_do_not_change_a_bit(m: int, named: bool) -> None:
     x, w = numbers(m, 300), numbers(300, 200)
-    types = [tensor_type([symbol("m") if named else m, 300], element_of(x.dtype)), tensor_type(w.shape, element_of(w.dtype))]
+    types = [
+        tensor_type([symbol("m") if named else m, 300], element_of(x.dtype)),
+        tensor_type(w.shape, element_of(w.dtype)),
+    ]
     module = function(types, lambda a, b: [MATMUL(a, b)])
     run_pipeline(module, "pack-contractions,fuse")
     whole = execute(module, x, w, dims={"m": m}, pieces=1)

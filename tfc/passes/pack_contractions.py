@@ -116,7 +116,10 @@ def of_dot(op: DotOp) -> Sum:
     bx, by, cx, cy = op.dims()
     fx, fy = op.free()
     sx, sy, sr = strides(x), strides(y), strides(result)
-    batch = [Axis("batch", result[k], sx[i], sy[j], sr[k]) for k, (i, j) in enumerate(zip(bx, by, strict=True))]
+    batch = [
+        Axis("batch", result[k], sx[i], sy[j], sr[k])
+        for k, (i, j) in enumerate(zip(bx, by, strict=True))
+    ]
     rows = [Axis("batch", x[d], sx[d], 0, sr[len(bx) + k]) for k, d in enumerate(fx)]
     pairs = sorted(zip(cx, cy, strict=True))
     inner = [Axis("step", x[i], sx[i], sy[j]) for i, j in pairs]
@@ -184,7 +187,7 @@ def contract(op: DotOp | ConvolutionOp, found: Sum, target: Target, emit: Emit) 
         replace(row, role="row"),
         *steps,
         replace(depth, role="depth"),
-        Axis("panel", ceil(found.columns, lanes), w=apart, y=lanes),
+        Axis("panel", tiles.ceil(found.columns, lanes), w=apart, y=lanes),
         Axis("column", found.columns, w=1, y=1),
     ]
     return emit(ContractOp(x, w, shape_of(op.result), axes, lanes, packed=form == "panels"))
@@ -210,7 +213,11 @@ def layout(w: SSAValue, found: Sum, lanes: int, target: Target) -> str:
         return "in place" if found.adjacent else "rows"
     ragged = columns % lanes != 0 and not target.masked_memory
     few = isinstance(rows, int) and rows < FEW_ROWS
-    return "in place" if found.adjacent and not ragged and (columns <= FEW_COLUMNS or few) else "panels"
+    return (
+        "in place"
+        if found.adjacent and not ragged and (columns <= FEW_COLUMNS or few)
+        else "panels"
+    )
 
 
 def rows_by_columns(emit: Emit, w: SSAValue, found: Sum) -> SSAValue:
@@ -245,7 +252,7 @@ def panels(emit: Emit, w: SSAValue, found: Sum, lanes: int) -> SSAValue:
         zero = emit(ConstantOp(LiteralAttr.splat(0, dtype_of(element(w)))))
         none = [0] * (len(before) + 1 + len(after))
         w = emit(PadOp(w, zero, none, [fill if d == at else 0 for d in range(len(none))]))
-    w = emit(ReshapeOp(w, [*before, ceil(found.columns, lanes), lanes, *after]))
+    w = emit(ReshapeOp(w, [*before, tiles.ceil(found.columns, lanes), lanes, *after]))
     outer = [d if d < at else d - width + 2 for d in outer]
     perm = [*outer[:own], at, *outer[own:], at + 1]
     return w if perm == sorted(perm) else emit(TransposeOp(w, perm))
@@ -259,10 +266,15 @@ def taken_apart(emit: Emit, w: SSAValue, found: Sum) -> SSAValue:
 def relaid(found: Sum, lanes: int | None) -> Sum:
     """``found`` with the strides of ``[own batches, depth, columns]``, in panels of ``lanes``."""
     wide: Dim = found.columns if lanes is None else lanes
-    whole = found.columns if lanes is None else ceil(found.columns, lanes) * lanes
-    inner = [replace(a, w=s * wide) for a, s in zip(found.inner, strides([a.extent for a in found.inner]), strict=True)]
+    whole = found.columns if lanes is None else tiles.ceil(found.columns, lanes) * lanes
+    inner = [
+        replace(a, w=s * wide)
+        for a, s in zip(found.inner, strides([a.extent for a in found.inner]), strict=True)
+    ]
     apart = iter(strides([a.extent for a in found.own]))
-    outer = [replace(a, w=next(apart) * found.depth * whole) if a.w != 0 else a for a in found.outer]
+    outer = [
+        replace(a, w=next(apart) * found.depth * whole) if a.w != 0 else a for a in found.outer
+    ]
     return replace(found, inner=inner, outer=outer)
 
 
@@ -291,8 +303,3 @@ def row_axis(outer: Sequence[Axis]) -> Axis:
         return Axis("row", 1)
     long = [a for a in shared if not isinstance(a.extent, int) or a.extent >= SHORT]
     return (long or shared)[-1]
-
-
-def ceil(x: Dim, y: int) -> Dim:
-    """``x / y``, rounded up."""
-    return -(-x // y) if isinstance(x, int) else (x + (y - 1)) // y

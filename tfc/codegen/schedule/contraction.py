@@ -11,8 +11,8 @@
 ``x`` is read in place, a number at a time; ``w`` in panels, a vector at a time. The row tiles of
 a block follow each other, so that the panel stays in the L2 cache while they pass, and the
 panels of a block follow each other, so that its rows of ``x`` do. A sum too long for that is
-cut into chunks, whose partial sums stand in the result. Every element is summed in an order that depends on shapes only:
-results are the same for every number of threads.
+cut into chunks, whose partial sums stand in the result. Every element is summed in an order that
+depends on shapes only: results are the same for every number of threads.
 
 Rows that fill no whole tile are computed twice (the last tile ends with the last row) where that is
 cheap, else by a second, lower tile; columns that fill no whole vector are masked.
@@ -20,11 +20,10 @@ cheap, else by a second, lower tile; columns that fill no whole vector are maske
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from xdsl.dialects import arith
 from xdsl.dialects.builtin import VectorType
 from xdsl.ir import Attribute, Operation, SSAValue
 
@@ -32,13 +31,17 @@ from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule import tiles
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.evaluate import Evaluator, compute_type, linear, storage
-from tfc.codegen.schedule.nest import _start as start  # pyright: ignore
+from tfc.codegen.schedule.nest import begin
+from tfc.codegen.schedule.rows import Rows
 from tfc.dialects import kernel
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.types import element, shape_of
-from tfc.dims import Dim, Expr, product
+from tfc.dims import Dim, product
+
+Batch = Sequence[tuple[Axis, Dim]]
+"""The batch axes of a contraction and the indices along them."""
 
 UNROLL = 4
 """Steps of the depth in one iteration: they share its overhead."""
@@ -50,9 +53,6 @@ from a buffer, one at a time: less code, and no accumulators in the way."""
 WORK = 1 << 18
 """Multiply-adds that are worth a thread: some 5 us."""
 
-WASTE = 0.03
-"""The share of rows that may be computed twice to save a second, lower tile."""
-
 TASKS = 8
 """Least number of pieces that the work is cut into where it can be."""
 
@@ -61,7 +61,7 @@ def lower_contraction(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     """The kernel of a fusion of kind ``contraction``: one ``tfc.contract``, and elementwise
     operations on its result and on tensors that are broadcast to it, all of its shape."""
     contract = next(o for o in op.inner if isinstance(o, ContractOp))
-    e, evaluator = start(op, target)
+    e, evaluator = begin(op, target)
     return _Generator(op, contract, e, evaluator, target).function(name)
 
 
@@ -94,7 +94,9 @@ class _Generator:
         self.sum = self._cut()
         vectors = max(1, self.lanes // tiles.vector_lanes(target, self.kind))
         most = tiles.most_rows(target, self.stored, vectors, self.row.x)
-        self.rows = _Rows(self.row.extent, most, max(1, tiles.LATENCY // vectors), self.sum.count == 1)
+        self.rows = Rows(
+            self.row.extent, most, max(1, tiles.LATENCY // vectors), self.sum.count == 1
+        )
         self._blocks()
         evaluator.bound[contract.result] = lambda _: self.current
         self.current: SSAValue
@@ -142,8 +144,8 @@ class _Generator:
             if isinstance(items, int):
                 most = -(-items // max(1, -(-items // most)))
             self.items_per_block = max(1, most)
-        self.item_blocks = _ceil(items, self.items_per_block)
-        self.row_blocks = _ceil(self.rows.tiles, self.tiles_per_block)
+        self.item_blocks = tiles.ceil(items, self.items_per_block)
+        self.row_blocks = tiles.ceil(self.rows.tiles, self.tiles_per_block)
 
     @property
     def grid(self) -> Dim:
@@ -168,8 +170,7 @@ class _Generator:
         items, task = self._bound(task % self.item_blocks), self._bound(task // self.item_blocks)
         own = [self._bound(i) for i in _indices(task, self.own)]
         column = self._bound(panel * self.lanes)
-        # Symbols even where there is one panel: the evaluator lets them stand for lanes.
-        self.columns_at = [self.e.bind(self.e.index(column + p.first), "column") for p in self.parts]
+        self.columns_at = [self._bound(column + p.first) for p in self.parts]
         self.masks = [self._mask(at, p) for at, p in zip(self.columns_at, self.parts, strict=True)]
         x = _dot(own, [a.x for a in self.own])
         w = self._bound(_dot([*own, panel], [*(a.w for a in self.own), self.panel.w]))
@@ -180,7 +181,10 @@ class _Generator:
                 x1 = self._bound(x + _dot(shared, [a.x for a in self.shared]))
                 batch = [*zip(self.own, own, strict=True), *zip(self.shared, shared, strict=True)]
                 self.rows.each(
-                    self.e, block, self.tiles_per_block, lambda h, r: self._tile(h, r, x1, w, batch, chunk)
+                    self.e,
+                    block,
+                    self.tiles_per_block,
+                    lambda h, r: self._tile(h, r, x1, w, batch, chunk),
                 )
 
     @contextmanager
@@ -211,10 +215,17 @@ class _Generator:
             yield Chunk(0, 0, 0, self.depth.extent)
             return
         with self.e.loop(self.sum.count) as loop:
-            piece, rest = self._bound(loop.variable % self.sum.pieces), loop.variable // self.sum.pieces
+            piece, rest = (
+                self._bound(loop.variable % self.sum.pieces),
+                loop.variable // self.sum.pieces,
+            )
             at = _indices(rest, self.sum.outer)
             low: Dim = piece * self.sum.length
-            high = self.depth.extent if self.sum.pieces == 1 else self.e.minimum(low + self.sum.length, self.depth.extent)
+            high = (
+                self.depth.extent
+                if self.sum.pieces == 1
+                else self.e.minimum(low + self.sum.length, self.depth.extent)
+            )
             yield Chunk(
                 _dot(at, [a.x for a in self.sum.outer]),
                 _dot(at, [a.w for a in self.sum.outer]),
@@ -226,18 +237,18 @@ class _Generator:
 
     # One tile
 
-    def _tile(self, height: int, row: Dim, x: Dim, w: Dim, batch: Sequence[tuple[Axis, Dim]], chunk: Chunk) -> None:
-        index = self._index([*batch, (self.row, row)])
+    def _tile(self, height: int, row: Dim, x: Dim, w: Dim, batch: Batch, chunk: Chunk) -> None:
+        index = self._index([*batch, (self.row, row), (self.columns, self.columns_at[0])])
         offset = linear(index, shape_of(self.contract.result))
         sums = self._begin(height, offset, chunk)
         x = x + row * self.row.x + chunk.x
         sums = self._sum(self.sum.inner, x, w + chunk.w, chunk, sums)
         if chunk.last is None:
-            self._finish(height, row, batch, sums)
+            self._finish(height, row, batch, offset, sums)
             return
 
         def finish() -> Sequence[SSAValue]:
-            self._finish(height, row, batch, sums)
+            self._finish(height, row, batch, offset, sums)
             return ()
 
         def keep() -> Sequence[SSAValue]:
@@ -256,13 +267,19 @@ class _Generator:
         def partial() -> Sequence[SSAValue]:
             buffer, rows = self.e.buffers[len(self.op.operands)], self.e.index(self.row.y)
             return [
-                self.e(kernel.LoadOp(buffer, self.e.index(offset + p.first), t, row_stride=rows, mask=m))
+                self.e(
+                    kernel.LoadOp(
+                        buffer, self.e.index(offset + p.first), t, row_stride=rows, mask=m
+                    )
+                )
                 for p, t, m in zip(self.parts, types, self.masks, strict=True)
             ]
 
         return zeros() if chunk.first is None else self.e.branch(chunk.first, zeros, partial)
 
-    def _sum(self, steps: Sequence[Axis], x: Dim, w: Dim, chunk: Chunk, sums: Sequence[SSAValue]) -> Sequence[SSAValue]:
+    def _sum(
+        self, steps: Sequence[Axis], x: Dim, w: Dim, chunk: Chunk, sums: Sequence[SSAValue]
+    ) -> Sequence[SSAValue]:
         """Loops over the steps, and innermost over the depth, that carry the tile."""
         if not steps:
             return self._depth(x, w, chunk.low, chunk.high, sums)
@@ -272,7 +289,9 @@ class _Generator:
             loop.carry(self._sum(rest, x + i * step.x, w + i * step.w, chunk, loop.carried))
         return loop.results
 
-    def _depth(self, x: Dim, w: Dim, low: Dim, high: Dim, sums: Sequence[SSAValue]) -> Sequence[SSAValue]:
+    def _depth(
+        self, x: Dim, w: Dim, low: Dim, high: Dim, sums: Sequence[SSAValue]
+    ) -> Sequence[SSAValue]:
         x, w = self._bound(x), self._bound(w)
         height = sums[0].type.get_shape()[0]  # pyright: ignore # a tile
         unroll = UNROLL if self.sum.pieces > 1 else _unroll(self.depth.extent, height)
@@ -300,7 +319,11 @@ class _Generator:
 
     def _step(self, x: Dim, w: Dim, height: int, tiles: Sequence[SSAValue]) -> Sequence[SSAValue]:
         rows = self.e.index(self.row.x)
-        column = self.e(kernel.LoadOp(self.x, self.e.index(x), VectorType(self.stored, [height, 1]), row_stride=rows))
+        column = self.e(
+            kernel.LoadOp(
+                self.x, self.e.index(x), VectorType(self.stored, [height, 1]), row_stride=rows
+            )
+        )
         column = self._widen(column)
         result: list[SSAValue] = []
         for part, tile, mask in zip(self.parts, tiles, self.masks, strict=True):
@@ -319,10 +342,10 @@ class _Generator:
     # The result
 
     def _index(self, at: Sequence[tuple[Axis, Dim]]) -> tuple[Dim, ...]:
-        """The index in the result of the first column of the panel."""
+        """The index in the result, from the indices along the axes."""
         shape = shape_of(self.contract.result)
         index: list[Dim] = [0] * len(shape)
-        for axis, i in [*at, (self.columns, self.columns_at[0])]:
+        for axis, i in at:
             _spread(axis, i, shape, index)
         return tuple(index)
 
@@ -332,11 +355,12 @@ class _Generator:
             at = self.e.index(offset + part.first)
             self.e(kernel.StoreOp(tile, buffer, at, row_stride=rows, mask=mask))
 
-    def _finish(self, height: int, row: Dim, batch: Sequence[tuple[Axis, Dim]], sums: Sequence[SSAValue]) -> None:
+    def _finish(
+        self, height: int, row: Dim, batch: Batch, offset: Dim, sums: Sequence[SSAValue]
+    ) -> None:
         """Apply the rest of the fusion to the rows of the tile, and store them."""
         operations = [o for o in self.op.inner if o is not self.contract]
         if not operations and self.stored == self.kind:
-            offset = linear(self._index([*batch, (self.row, row)]), shape_of(self.contract.result))
             for position in range(len(self.op.results_inside)):
                 self._store(sums, self.e.buffers[len(self.op.operands) + position], offset)
         elif height > 1 and (len(operations) > LIGHT or any(_heavy(o) for o in operations)):
@@ -346,93 +370,35 @@ class _Generator:
                 for r in range(height):
                     self._finish_row(part, self.e(kernel.RowOp(tile, r)), row + r, batch)
 
-    def _finish_from_buffer(self, height: int, row: Dim, batch: Sequence[tuple[Axis, Dim]], sums: Sequence[SSAValue]) -> None:
+    def _finish_from_buffer(
+        self, height: int, row: Dim, batch: Batch, sums: Sequence[SSAValue]
+    ) -> None:
         with self.evaluator.standing(0, None):
             buffers = [self.e(kernel.ScratchOp(height * p.lanes, self.kind)) for p in self.parts]
         for part, tile, buffer in zip(self.parts, sums, buffers, strict=True):
-            self.e(kernel.StoreOp(tile, buffer, self.e.index(0), row_stride=self.e.index(part.lanes)))
+            self.e(
+                kernel.StoreOp(tile, buffer, self.e.index(0), row_stride=self.e.index(part.lanes))
+            )
         with self.e.loop(height) as loop:
             for number, (part, buffer) in enumerate(zip(self.parts, buffers, strict=True)):
                 at = self.e.index(loop.variable * part.lanes)
                 values = self.e(kernel.LoadOp(buffer, at, VectorType(self.kind, [part.lanes])))
                 self._finish_row(number, values, row + loop.variable, batch)
 
-    def _finish_row(self, number: int, values: SSAValue, row: Dim, batch: Sequence[tuple[Axis, Dim]]) -> None:
+    def _finish_row(self, number: int, values: SSAValue, row: Dim, batch: Batch) -> None:
         ev, e, part = self.evaluator, self.e, self.parts[number]
         shape = shape_of(self.contract.result)
-        index: list[Dim] = [0] * len(shape)
-        for axis, i in [*batch, (self.row, row), (self.columns, self.columns_at[number])]:
-            _spread(axis, i, shape, index)
+        first = self.columns_at[number]
+        # A symbol even where there is one panel: it stands for all lanes.
+        column = e.bind(e.index(first), "column") if isinstance(first, int) else first
+        index = self._index([*batch, (self.row, row), (self.columns, column)])
         self.current = values
         ev.floor = len(e.scopes) - 1  # what a row needs is loaded here, not kept across the sum
-        with ev.vectorised(self.columns_at[number], part.lanes, self.masks[number]):
+        with ev.vectorised(column, part.lanes, self.masks[number]):
             for position, value in enumerate(self.op.results_inside):
                 buffer = e.buffers[len(self.op.operands) + position]
-                ev.store(ev.element(value, index), buffer, element(value), linear(tuple(index), shape))
+                ev.store(ev.element(value, index), buffer, element(value), linear(index, shape))
         ev.floor = 0
-
-
-class _Rows:
-    """The row tiles of one item of the batch.
-
-    Attributes:
-        low: the height of tiles for what is left of an unknown number of rows, before single rows.
-        height: of most tiles.
-        tiles: how many there are, the last of them perhaps lower or overlapping.
-    """
-
-    def __init__(self, rows: Dim, most: int, low: int, overlap: bool) -> None:
-        self.rows, self.overlap, self.low = rows, overlap, low
-        if isinstance(rows, int):
-            cut = tiles.split(rows, most)
-            self.height, self.tall, self.tiles = cut.height, cut.tall, cut.tiles
-            if overlap and cut.height * cut.tiles - rows <= rows * WASTE:
-                self.tall = self.tiles
-        else:
-            self.height = most
-            self.tiles = _ceil(rows, most)
-
-    def each(self, e: Emitter, block: Dim, count: int, tile: Callable[[int, Dim], None]) -> None:
-        """``tile(height, first row)`` for ``count`` tiles from number ``block * count`` on."""
-        if not isinstance(self.rows, int):
-            self._each_symbolic(e, self.rows, block, count, tile)
-            return
-        low: Dim = block * count
-        high = e.minimum(low + count, self.tiles)
-        if isinstance(self.tiles, int) and self.tiles <= count:
-            low, high = 0, self.tiles
-        if self.tall == self.tiles:
-            exact = self.rows % self.height == 0
-            with e.loop(high, lower=low) as loop:
-                at = loop.variable * self.height
-                tile(self.height, at if exact else e.minimum(at, self.rows - self.height))
-            return
-        with e.loop(e.minimum(high, self.tall), lower=low) as loop:
-            tile(self.height, loop.variable * self.height)
-        with e.loop(high, lower=e.maximum(low, self.tall)) as loop:
-            tile(self.height - 1, loop.variable * (self.height - 1) + self.tall)
-
-    def _each_symbolic(self, e: Emitter, rows: Expr, block: Dim, count: int, tile: Callable[[int, Dim], None]) -> None:
-        height, low = self.height, block * count
-        high = e.minimum(low + count, self.tiles)
-        exact = rows % height == 0
-        full = rows // height
-        if self.overlap and not exact:  # the last tile ends with the last row, if there are rows enough
-            enough = e.compare("sge", rows, height)
-            full = e.bind(e(arith.SelectOp(enough, e.index(self.tiles), e.index(0))), "full")
-        with e.loop(e.minimum(high, full), lower=low) as loop:
-            at = loop.variable * height
-            tile(height, e.minimum(at, rows - height) if self.overlap and not exact else at)
-        if exact:
-            return
-        first = e.maximum(low * height, full * height)
-        rest = e.maximum(e.minimum(rows, high * height) - first, 0)
-        at = 0
-        for lower in (self.low, 1) if 1 < self.low < height else (1,):
-            end = rest // lower * lower
-            with e.loop(end, lower=at, step=lower) as loop:
-                tile(lower, first + loop.variable)
-            at = end
 
 
 @dataclass(frozen=True)
@@ -511,10 +477,6 @@ def _dot(index: Sequence[Dim], strides: Sequence[Dim]) -> Dim:
     for i, stride in zip(index, strides, strict=True):
         total = total + i * stride
     return total
-
-
-def _ceil(x: Dim, y: int) -> Dim:
-    return -(-x // y) if isinstance(x, int) else (x + (y - 1)) // y
 
 
 def _known(dim: Dim) -> int:

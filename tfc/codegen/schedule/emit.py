@@ -140,7 +140,9 @@ class Emitter:
             return known
         offset = sum(c for m, c in dim.terms if not m)
         if offset:
-            return self._remember(dim, arith.AddiOp, self.index(dim - offset), self.constant(offset))
+            return self._remember(
+                dim, arith.AddiOp, self.index(dim - offset), self.constant(offset)
+            )
         *outer, (monomial, coefficient) = sorted(dim.terms, key=lambda t: self._depth_of(t[0]))
         last = Expr(((monomial, abs(coefficient)),))
         if not outer and coefficient > 0:

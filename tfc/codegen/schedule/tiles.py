@@ -116,3 +116,8 @@ def most_rows(target: Target, element: Attribute, vectors: int, stride: Dim) -> 
     size = getattr(element, "bitwidth", 32) // 8
     aliased = isinstance(stride, int) and stride * size % PAGE == 0 and stride
     return min(most, WAYS) if aliased else most
+
+
+def ceil(x: Dim, y: int) -> Dim:
+    """``x / y``, rounded up."""
+    return -(-x // y) if isinstance(x, int) else (x + (y - 1)) // y

@@ -54,7 +54,9 @@ class Axis:
     y: Dim = 0
 
     def __str__(self) -> str:
-        moves = (f" {k}={str(getattr(self, k)).replace(' ', '')}" for k in "xwy" if getattr(self, k) != 0)
+        moves = (
+            f" {k}={str(getattr(self, k)).replace(' ', '')}" for k in "xwy" if getattr(self, k) != 0
+        )
         return f"{self.role} {str(self.extent).replace(' ', '')}{''.join(moves)}"
 
     @classmethod
@@ -137,7 +139,13 @@ class ContractOp(TensorOp):
 
     def infer(self) -> Sequence[Attribute]:
         x, w = element(self.x), element(self.w)
-        require(x == w == element(self.result), self, "C1", f"the element type {x}", f"{w} and {element(self.result)}")
+        require(
+            x == w == element(self.result),
+            self,
+            "C1",
+            f"the element type {x}",
+            f"{w} and {element(self.result)}",
+        )
         roles = [a.role for a in self.axes.data]
         for role in ("row", "depth", "panel", "column"):
             require(roles.count(role) == 1, self, "C2", f"one axis {role!r}", roles.count(role))
@@ -158,7 +166,9 @@ class ContractOp(TensorOp):
         for at in np.ndindex(*xs.shape[: len(outer)]):
             product = np.tensordot(ws[at], xs[at], (range(1, len(inner) + 1), range(len(inner))))
             sums[at] = product.reshape(-1)
-        y = _view(result.reshape(-1), [(a.extent, a.y) for a in outer] + [(columns, axes.one("column").y)])
+        y = _view(
+            result.reshape(-1), [(a.extent, a.y) for a in outer] + [(columns, axes.one("column").y)]
+        )
         y[...] = sums[..., :columns]
         return result.astype(args[0].dtype)
 
@@ -185,7 +195,11 @@ class ContractOp(TensorOp):
         return [
             Sample(lambda x, w: cls(x, w, [3, 6], rows, 4, packed=True), x, panels),
             Sample(lambda x, w: cls(x, w, [3, 6], plain, 4), x, float_range(5, 6)),
-            Sample(lambda x, w: cls(x, w, [2, 3, 5], window, 4), float_range(2, 7, 2), float_range(2, 2, 5)),
+            Sample(
+                lambda x, w: cls(x, w, [2, 3, 5], window, 4),
+                float_range(2, 7, 2),
+                float_range(2, 2, 5),
+            ),
         ]
 
 
