@@ -528,6 +528,24 @@ def test_extremes_keep_nan(lanes: int, name: str, cpu: str) -> None:
     np.testing.assert_array_equal(result, function(x, y))
 
 
+@pytest.mark.parametrize("constant", ["0.0", "2.5", "0x7fc00000", "0xff800000"])
+@pytest.mark.parametrize("operands", ["%v, %c", "%c, %v"])
+def test_extremes_of_constants(operands: str, constant: str) -> None:
+    run = compiled(kernel("%x: memref<?xf32>, %y: memref<?xf32>", f"""
+      %k = arith.constant {constant} : f32
+      %c = kernel.splat %k : f32 -> vector<8xf32>
+      %v = kernel.load %x[%c0] : memref<?xf32>, vector<8xf32>
+      %r = arith.maximumf {operands} : vector<8xf32>
+      kernel.store %r, %y[%c0] : vector<8xf32>, memref<?xf32>
+    """))  # fmt: skip
+    x = np.array([0.0, -1.0, 2.5, np.inf, -np.inf, np.nan, 1e-40, 3.0], np.float32)
+    y = np.zeros(8, np.float32)
+    run(x, y)
+    value = np.array(int(constant, 16), np.uint32).view(np.float32) if "x" in constant else float(constant)
+    np.testing.assert_array_equal(y, np.maximum(x, np.float32(value)))
+    assert run.llvm.count("fcmp") == (2 if "7fc" in constant else 1)
+
+
 def test_constants_keep_their_bits() -> None:
     run = compiled(kernel("%y: memref<?xf32>", """
       %c2 = arith.constant 2 : index

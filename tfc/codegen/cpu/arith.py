@@ -191,15 +191,26 @@ def _integer_extreme(predicate: str) -> Binary:
 
 
 def _extreme(predicate: str) -> Binary:
-    """NaN where an operand is: the comparison gives ``y``, so only ``x`` is left to look at."""
+    """NaN where an operand is: the comparison gives ``y``, so only ``x`` is left to look at.
+
+    Constants are no NaN, so with one as ``x`` a single instruction does it: relu.
+    """
 
     def rule(code: Code, kind: Kind, x: str, y: str) -> str:
+        if not y.startswith("%"):
+            x, y = y, x
         better = code.select(code.op(f"fcmp {predicate} {kind.text} {x}, {y}"), kind, x, y)
-        if not x.startswith("%"):
+        if not x.startswith("%") and not _holds_nan(x):
             return better
         return code.select(code.op(f"fcmp uno {kind.text} {x}, {x}"), kind, x, better)
 
     return rule
+
+
+def _holds_nan(text: str) -> bool:
+    """Whether a literal is NaN in some lane; literals show the bits of a double."""
+    bits = [int(word.rstrip(",>)"), 16) for word in text.split() if word.startswith("0x")]
+    return any(b & (1 << 63) - 1 > 0x7FF0000000000000 for b in bits)
 
 
 def _extreme_number(predicate: str) -> Binary:
