@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from tfc.dialects.tfc.state import StateOp
 from tfc.dialects.tfc.table import refreshed
 from tfc.dialects.tfc.types import Array, dtype_of, element_of, is_static, shape_of, tensor_type
 from tfc.dialects.tfc.types import element as element_type
-from tfc.location import named
+from tfc.dims import Dim, symbol
+from tfc.location import named as named_location
 from tfc.rules import RuleError
 from tfc.runtime.interpreter import interpret
 
@@ -38,12 +40,17 @@ ROUNDING = {np.dtype(np.float16): 2e-3, np.dtype(np.float32): 1e-6, np.dtype(np.
 GENERATED = ("tfc.contract",)
 """Operations that a code generator takes whole: neither primitive nor composite."""
 
+STATIC = ("tfc.random_uniform",)
+"""Composites whose result does not depend on the extents of operands."""
+
 SAMPLED = sorted(n for n, op in OPERATIONS.items() if not issubclass(op, StateOp))
 
 
-def module_of(sample: Sample) -> tuple[ModuleOp, TensorOp]:
-    """``@main`` that applies the operation of a sample to its arguments, and that operation."""
-    types: list[Attribute] = [tensor_type(a.shape, element_of(a.dtype)) for a in sample.args]
+def module_of(
+    sample: Sample, types: Sequence[Attribute] | None = None
+) -> tuple[ModuleOp, TensorOp]:
+    """``@main`` that applies the operation of a sample to arguments of ``types``, and that operation."""
+    types = types or [tensor_type(a.shape, element_of(a.dtype)) for a in sample.args]
     block = Block(arg_types=types)
     op = sample.make(*block.args)
     block.add_ops([op, func.ReturnOp(*op.results)])
@@ -61,7 +68,7 @@ def close(got: Array, want: Array, tolerance: float, where: str) -> None:
     bound = max(tolerance, ROUNDING.get(want.dtype, 3e-2))
     x, y = got.astype(np.float64), want.astype(np.float64)
     size = np.abs(y[np.isfinite(y)]).max(initial=0.0)
-    np.testing.assert_allclose(x, y, rtol=bound, atol=bound * min(size, 10.0) + 1e-38, err_msg=where)
+    np.testing.assert_allclose(x, y, rtol=bound, atol=bound * min(max(size, 0.01), 10.0), err_msg=where)
 
 
 def reference(op: TensorOp, sample: Sample) -> list[Array]:
@@ -178,6 +185,49 @@ def test_decomposition_is_the_reference(name: str) -> None:
             close(got, array, sample.tolerance, shown)
 
 
+def named(sample: Sample, every: bool) -> Sequence[Attribute]:
+    """The types of a sample's arguments with names for extents: all, or those of the first dim."""
+    first = sample.args[0].shape[:1]
+
+    def dim(n: int) -> Dim:
+        return symbol(f"n{n}") if n > 1 and (every or n in first) else n
+
+    return [tensor_type([dim(n) for n in a.shape], element_of(a.dtype)) for a in sample.args]
+
+
+def built_on_names(sample: Sample) -> tuple[ModuleOp, TensorOp] | None:
+    """`module_of` on the most general types that the operation's constraints allow; None for none."""
+    for every in (True, False):
+        try:
+            module, op = module_of(sample, named(sample, every))
+            module.verify()
+        except (RuleError, AssertionError):
+            continue
+        return module, op
+    return None
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLED if OPERATIONS[n].is_composite()])
+def test_decomposition_on_named_dims(name: str) -> None:
+    tried = 0
+    for sample in OPERATIONS[name].samples():
+        if not sample.args or sample.args[0].ndim == 0 or (found := built_on_names(sample)) is None:
+            continue
+        module, op = found
+        want, shown = reference(module_of(sample)[1], sample), text(op)
+        types = [r.type for r in op.results]
+        decomposed(op)
+        module.verify()
+        last = next(o for o in module.walk() if isinstance(o, func.ReturnOp))
+        assert [o.type for o in last.operands] == types, shown
+        with np.errstate(all="ignore"):
+            results = interpret(module, list(sample.args))
+        for got, array in zip(results, want, strict=True):
+            close(got, array, sample.tolerance, shown)
+        tried += 1
+    assert tried or name in STATIC, "a sample with named dims"
+
+
 @pytest.mark.parametrize("name", [n for n in SAMPLED if OPERATIONS[n].is_primitive()])
 def test_element_is_the_reference(name: str) -> None:
     for sample in OPERATIONS[name].samples():
@@ -215,7 +265,7 @@ def test_an_error_shows_where() -> None:
     """A constraint that is broken names the line of the user's that made the operation."""
     x = Block(arg_types=[tensor_type([2, 3], element_of(np.float32))]).args[0]
     op = TransposeOp(x, [1, 0])
-    op.location = named("dense/turn", FileLineColLoc(StringAttr("model.py"), IntAttr(7), IntAttr(1)))
+    op.location = named_location("dense/turn", FileLineColLoc(StringAttr("model.py"), IntAttr(7), IntAttr(1)))
     op.properties["perm"] = ints([0, 0])
     with pytest.raises(RuleError, match=r"model\.py:7 \(dense/turn\): error: 'tfc.transpose' \(C1\): expected .*"):
         op.verify()
