@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -330,6 +331,9 @@ def softmax(a):
 A = np.linspace(-2, 3, 24, dtype=np.float32).reshape(2, 3, 4)
 M = np.arange(12, dtype=np.float32).reshape(3, 4) - 5
 
+RNG = np.random.default_rng(0)
+IMAGE, FILTER = RNG.normal(size=(2, 7, 7, 4)).astype(np.float32), RNG.normal(size=(3, 3, 4, 6)).astype(np.float32)
+
 CASES = {
     "sum": (lambda: tf.reduce_sum(A, [0, 2]), lambda: A.sum((0, 2))),
     "mean keepdims": (lambda: tf.reduce_mean(A, 1, keepdims=True), lambda: A.mean(1, keepdims=True)),
@@ -380,6 +384,22 @@ CASES = {
     "leaky relu": (lambda: tf.nn.leaky_relu(M, 0.1), lambda: np.where(M > 0, M, np.float32(0.1) * M)),
     "elu": (lambda: tf.nn.elu(M), lambda: np.where(M > 0, M, np.expm1(M))),
     "softplus": (lambda: tf.nn.softplus(M), lambda: np.log1p(np.exp(M))),
+    "selu": (lambda: tf.nn.selu(M), lambda: 1.0507010 * np.where(M > 0, M, 1.6732632 * np.expm1(M))),
+    "gelu": (lambda: tf.nn.gelu(M), lambda: M * 0.5 * (1 + np.vectorize(math.erf)(M / np.sqrt(2)))),
+    "swish": (lambda: tf.nn.swish(M), lambda: M / (1 + np.exp(-M))),
+    "lrn": (
+        lambda: tf.nn.lrn(A[:, :, None], 1, 2.0, 0.5, 0.75),
+        lambda: (A / (2 + 0.5 * sum(np.pad(A * A, [(0, 0), (0, 0), (1, 1)])[..., k : k + 4] for k in range(3))) ** 0.75)[:, :, None],
+    ),
+    "l2 normalize": (lambda: tf.nn.l2_normalize(M, 1), lambda: M / np.linalg.norm(M, axis=1, keepdims=True)),
+    "resize": (
+        lambda: tf.image.resize_bilinear(A[..., None], [3, 7], align_corners=True),
+        lambda: np.stack([[np.interp(np.linspace(0, 3, 7), range(4), row) for row in image] for image in A])[..., None],
+    ),
+    "fused batch norm": (
+        lambda: tf.nn.fused_batch_norm(IMAGE, np.ones(4), np.zeros(4), epsilon=0.0)[0],
+        lambda: (IMAGE - IMAGE.mean((0, 1, 2))) / IMAGE.std((0, 1, 2)),
+    ),
     "l2 loss": (lambda: tf.nn.l2_loss(M), lambda: (M * M).sum() / 2),
     "bias add": (lambda: tf.nn.bias_add(A, M[0]), lambda: A + M[0]),
     "moments": (lambda: tf.nn.moments(A, [0, 1])[1], lambda: A.var((0, 1))),
@@ -402,9 +422,9 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_operations_agree_with_numpy(case):
     build, wanted = CASES[case]
-    got, expected = run(build()), wanted()
-    assert got.shape == np.shape(expected)
-    assert got.dtype == np.asarray(expected).dtype
+    got, expected = run(build()), np.asarray(wanted())
+    assert got.shape == expected.shape
+    assert got.dtype == (np.float32 if expected.dtype == np.float64 else expected.dtype)
     np.testing.assert_allclose(got, expected, rtol=2e-5, atol=1e-6)
 
 
@@ -424,10 +444,6 @@ def convolve(x, w, stride, low, high, dilation=1, groups=1):
                 cols = slice(j * stride, j * stride + (kw - 1) * dilation + 1, dilation)
                 y[:, i, j, o] = (x[:, rows, cols, chans] * w[..., o]).sum((1, 2, 3))
     return y.astype(np.float32)
-
-
-RNG = np.random.default_rng(0)
-IMAGE, FILTER = RNG.normal(size=(2, 7, 7, 4)).astype(np.float32), RNG.normal(size=(3, 3, 4, 6)).astype(np.float32)
 
 
 def test_convolutions_agree_with_the_definition():

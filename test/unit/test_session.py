@@ -351,6 +351,17 @@ def test_a_loop_trains(session):
     np.testing.assert_allclose(s.run(w), truth, atol=1e-2)
 
 
+def test_an_index_out_of_range_is_an_error_that_names_the_node(session):
+    i = tf.placeholder(tf.int32, [2], name="i")
+    y = tf.gather(np.arange(12, dtype=np.float32).reshape(4, 3), i, name="rows")
+    s = session()
+    assert s.run(y, {i: [3, 0]})[:, 0].tolist() == [9, 0]
+    with pytest.raises(tf.RunError) as caught:
+        s.run(y, {i: [1, 4]})
+    assert "test_session.py:" in str(caught.value)
+    assert "rows" in str(caught.value)
+
+
 # Random numbers.
 
 

@@ -316,9 +316,7 @@ def local_response_normalization(
     """Squares are summed over ``2 * depth_radius + 1`` channels."""
     if emit.rank(x) != 4:
         raise GraphError(f"'tfc.lrn': expected an input of rank 4, got {emit.rank(x)}")
-    size = 2 * depth_radius + 1
-    # The operation divides alpha by the size of the window.
-    return emit(LrnOp(x, 3, size, alpha * size, beta, bias))
+    return emit(LrnOp(x, 3, 2 * depth_radius + 1, alpha, beta, bias))
 
 
 @rule("FusedBatchNormInference")
