@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tfc.passes.rewriting import RulePass, RuleSet
-from tfc.passes.rules import arithmetic, contraction, movement, reduction, state
+from tfc.passes.rules import arithmetic, broadcasts, contraction, movement, reduction, state
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,12 @@ class Canonicalize(RulePass):
     name = "canonicalize"
     EXACT: ClassVar[bool] = False
     RULES: ClassVar[RuleSet] = RuleSet(
-        (*movement.RULES, *arithmetic.RULES, *reduction.RULES, *contraction.RULES, *state.RULES)
+        (
+            *movement.RULES,
+            *arithmetic.RULES,
+            *broadcasts.RULES,
+            *reduction.RULES,
+            *contraction.RULES,
+            *state.RULES,
+        )
     )

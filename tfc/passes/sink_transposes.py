@@ -28,7 +28,6 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.contraction import DotOp
 from tfc.dialects.tfc.indexing import groups
@@ -48,6 +47,7 @@ from tfc.dims import Dim, evaluate, names, product
 from tfc.passes.elementwise import ELEMENTWISE
 from tfc.passes.prune import prune_block
 from tfc.passes.rewriting import Emitter, replace_value
+from tfc.passes.rules.broadcasts import with_operands
 
 Perm: TypeAlias = tuple[int, ...]
 
@@ -220,20 +220,6 @@ def size_of(value: SSAValue) -> int:
     return evaluate(total, dict.fromkeys(names(total), NOMINAL_DIM))
 
 
-def _like(op: Operation, operands: Sequence[SSAValue], emit: Emitter) -> SSAValue:
-    """The same elementwise operation on other operands, of another order of dims."""
-    copy = type(op).create(
-        operands=operands,
-        result_types=op.result_types,
-        properties=op.properties,
-        attributes=op.attributes,
-        location=op.location,
-    )
-    assert isinstance(copy, TensorOp), "it has the class of op"
-    copy.refresh()
-    return emit(copy)
-
-
 def _transpose(s: _Sinker, op: TransposeOp) -> bool:
     form = s.form(op.x)
     s.set_form(op.result, form.stored, tuple(form.perm[d] for d in op.perm.get_values()))
@@ -245,7 +231,7 @@ def _elementwise(s: _Sinker, op: Operation) -> bool:
     if is_identity(perm):
         return False
     stored = [s.in_form(o, perm, op) for o in op.operands]
-    s.set_form(op.results[0], _like(op, stored, Emitter(op)), perm)
+    s.set_form(op.results[0], Emitter(op)(with_operands(op, stored)), perm)
     return True
 
 

@@ -217,7 +217,7 @@ class Literal:
     def __init__(self, array: Array) -> None:
         self.array = array
         if self.is_splat:
-            body = "splat " + array.ravel()[:1].tobytes().hex() if array.size else "empty"
+            body = "splat " + array.reshape(-1)[:1].tobytes().hex() if array.size else "empty"
         elif array.size < SMALL:
             body = array.tobytes().hex()
         else:
