@@ -206,9 +206,13 @@ def lane_count(target: Target, kind: Attribute, row: Axis, columns: Dim) -> int:
 
 def layout(w: SSAValue, found: Sum, lanes: int, target: Target) -> str:
     """How ``w`` is read: ``panels``, ``in place``, or as a matrix, row after row (``rows``)."""
-    if isinstance(w.owner, ConstantOp):
-        return "panels"
     columns, rows = found.columns, found.rows
+    if isinstance(w.owner, ConstantOp):
+        padded = tiles.ceil(columns, lanes) * lanes
+        wasteful = isinstance(padded, int) and isinstance(columns, int) and padded * 8 > columns * 9
+        near = isinstance(columns, int) and columns <= FEW_COLUMNS
+        readable = found.adjacent and target.masked_memory and near
+        return "in place" if wasteful and readable else "panels"
     if not isinstance(columns, int):
         return "in place" if found.adjacent else "rows"
     ragged = columns % lanes != 0 and not target.masked_memory
