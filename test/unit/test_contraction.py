@@ -347,3 +347,19 @@ def test_axes_text_is_read_back() -> None:
     assert tuple(Axis.read(str(a)) for a in axes.data) == axes.data
     with pytest.raises(ValueError, match="not an axis"):
         Axis.read("row 3 z=1")
+
+
+@pytest.mark.parametrize("shape", list(tiles.HEIGHTS))
+def test_tiles_fit_the_registers(shape: tuple[int, int]) -> None:
+    """Accumulators, a row of the panel and one number of x; wide rows take x from memory."""
+    _, registers = shape
+    for vectors, rows in tiles.HEIGHTS[shape].items():
+        assert rows * vectors + vectors + 1 <= registers
+
+
+@given(st.integers(0, 500), st.integers(1, 30))
+def test_split_covers_all_rows(rows: int, most: int) -> None:
+    cut = tiles.split(rows, most)
+    assert cut.tall * cut.height + (cut.tiles - cut.tall) * (cut.height - 1) == rows
+    assert cut.height <= most
+    assert cut.tiles == -(-rows // most)

@@ -43,8 +43,9 @@ from tfc.dims import Dim, product
 Batch = Sequence[tuple[Axis, Dim]]
 """The batch axes of a contraction and the indices along them."""
 
-UNROLL = 4
-"""Steps of the depth in one iteration: they share its overhead."""
+UNROLL = 2
+"""Steps of the depth in one iteration: they share its overhead. (1 to 4 measure alike; more steps
+take more of LLVM's time.) Single rows take twice as many."""
 
 LIGHT = 6
 """Operations on a tile's rows while they are in registers; more (or a costly one) take the rows
@@ -440,12 +441,11 @@ def _parts(lanes: int) -> list[Part]:
 
 
 def _unroll(depth: Dim, height: int) -> int:
-    """Steps of one iteration: a divisor of a known depth where there is a good one."""
+    """Steps of one iteration: a divisor of a known depth where there is one near."""
     wanted = UNROLL if height > 1 else 2 * UNROLL
     if not isinstance(depth, int):
         return wanted
-    fitting = [u for u in range(wanted // 2 + 1, wanted + 3) if depth % u == 0]
-    return max(fitting, default=wanted)
+    return next((u for u in (wanted, wanted + 1) if depth % u == 0), wanted)
 
 
 def _indices(flat: Dim, axes: Sequence[Axis]) -> list[Dim]:
