@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -220,6 +221,8 @@ def _parse(data: memoryview, path: Path | None) -> Model:
 
 def _check(model: Model) -> None:
     proto, where = model.proto, model.where
+    if not all(isinstance(t, str) for t in _texts(proto)):  # what is no UTF-8 arrives as bytes
+        raise ModelFileError("not an ONNX model, or a damaged one: a name in it is no text", where=where)
     if not proto.HasField("graph") or not proto.graph.output:
         raise ModelFileError("not an ONNX model: it has no graph with outputs", where=where)
     newest = onnx.defs.onnx_opset_version()
@@ -241,6 +244,36 @@ def _check(model: Model) -> None:
             f"expected an operator set from {OLDEST_OPSET} to {newest}, got {version}",
             where=where, help=help,
         )
+
+
+def _texts(proto: onnx.ModelProto) -> Iterator[Any]:
+    """The names in a model."""
+    yield from (o.domain for o in proto.opset_import)
+    yield from _texts_of_graph(proto.graph)
+    for function in proto.functions:
+        yield from (function.name, function.domain, *function.input, *function.output, *function.attribute)
+        yield from (o.domain for o in function.opset_import)
+        yield from _texts_of_nodes(function.node)
+
+
+def _texts_of_graph(graph: onnx.GraphProto) -> Iterator[Any]:
+    yield graph.name
+    for info in (*graph.input, *graph.output):
+        yield info.name
+        yield from (d.dim_param for d in info.type.tensor_type.shape.dim)
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from (text for e in tensor.external_data for text in (e.key, e.value))
+    yield from _texts_of_nodes(graph.node)
+
+
+def _texts_of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[Any]:
+    for node in nodes:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name, attribute.t.name)
+            if attribute.HasField("g"):
+                yield from _texts_of_graph(attribute.g)
 
 
 def _unchanged(node: onnx.NodeProto, version: int) -> bool:
