@@ -54,7 +54,7 @@ from a buffer, one at a time: less code, and no accumulators in the way."""
 WORK = 1 << 18
 """Multiply-adds that are worth a thread: some 5 us."""
 
-TASKS = 8
+TASKS = 32
 """Least number of pieces that the work is cut into where it can be."""
 
 
