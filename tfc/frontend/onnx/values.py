@@ -5,6 +5,7 @@ Every function takes ``emit`` first, and emits nothing where the value already i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from xdsl.ir import Operation as AnyOperation
 from tfc import location
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
+from tfc.dialects.tfc.dynamic import DynamicOp
 from tfc.dialects.tfc.select import CastOp
 from tfc.dialects.tfc.shape import BroadcastOp, ConcatOp, ReshapeOp, ShapeOfOp, SliceOp, TransposeOp
 from tfc.dialects.tfc.types import (
@@ -57,7 +59,7 @@ def _folded(op: AnyOperation) -> AnyOperation:
     known = [a for a in arrays if a is not None and a.size < SMALL]
     shape = shape_of(op.results[0])
     sizes = [d for d in shape if isinstance(d, int)]
-    if len(known) < len(arrays) or (len(sizes) == len(shape) and np.prod(sizes) >= SMALL):
+    if len(known) < len(arrays) or len(sizes) < len(shape) or np.prod(sizes) >= SMALL:
         return op
     try:
         result = op.reference(*known)
@@ -67,6 +69,13 @@ def _folded(op: AnyOperation) -> AnyOperation:
         return op
     op.drop_all_references()
     return ConstantOp(LiteralAttr.of(np.array(result)))
+
+
+def _may_fold(op: TensorOp, shape: Shape) -> bool:
+    """Whether the result is small, or a matter of the operands' values."""
+    if is_static(shape):
+        return math.prod(d for d in shape if isinstance(d, int)) < SMALL
+    return isinstance(op, DynamicOp)
 
 
 def constant(emit: Emitter, value: Any, dtype: Any) -> SSAValue:
