@@ -313,3 +313,15 @@ def test_plans_are_the_same_each_time(seed: int) -> None:
     chance = random.Random(seed)
     intervals = [Interval(k, k + chance.randint(0, 9), chance.randint(1, 999)) for k in range(60)]
     assert plan(intervals) == plan(list(intervals))
+
+
+def test_a_transformer_is_planned_without_waste() -> None:
+    """12 layers whose buffers of 1, 2 and 4 units fit exactly, which no greedy order finds."""
+    unit, intervals = 393_216, [Interval(0, 1, 393_216)]
+    layer = [
+        (1, 11, 1), (2, 6, 1), (3, 5, 1), (4, 8, 1), (5, 6, 1), (6, 7, 2), (7, 8, 2), (8, 9, 1),
+        (9, 10, 1), (10, 11, 1), (11, 15, 1), (12, 14, 4), (14, 15, 1),
+    ]  # fmt: skip
+    for k in range(12):
+        intervals += [Interval(14 * k + first, 14 * k + last, n * unit) for first, last, n in layer]
+    assert plan(intervals)[1] == largest_live_set(intervals)
