@@ -30,7 +30,7 @@ from tfc.location import UNKNOWN
 if TYPE_CHECKING:
     from tfc.dialects.tfc.types import Literal
 
-_BLOB = re.compile(r"blob ([0-9a-f]{8,})")
+_BLOB = re.compile(r'blob "?([0-9a-f]{8,})')
 
 
 def module_text(op: Operation, *, generic: bool = False, locations: bool = False) -> str:
@@ -105,7 +105,7 @@ def _parse_failure(error: ParseError, name: str, first_line: int) -> ModelFileEr
     place = error.span.get_location()
     content = error.span.input.content
     text = content.decode() if isinstance(content, bytes) else content
-    line = text.splitlines()[place.line - 1] if text else ""
+    line = text.split("\n")[place.line - 1]
     caret = " " * (place.col - 1) + "^" + "~" * max(0, min(error.span.len, len(line)) - 1)
     where = f"{name}:{place.line + first_line - 1}:{place.col}"
     return ModelFileError(f"{error.msg.strip()}\n{line}\n{caret}", where=where)

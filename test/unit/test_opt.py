@@ -1,0 +1,194 @@
+"""``tfc-opt``: its streams, its errors, what it writes when something breaks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from litfile import Outcome, run_tool
+from spoilers import SPOILERS
+
+from tfc.passes import pipeline
+
+MODULE = """
+func.func @main(%x : tensor<3xf32>) -> tensor<3xf32> {
+  %a = tfc.exp %x : tensor<3xf32> -> tensor<3xf32>
+  %b = tfc.tanh %a : tensor<3xf32> -> tensor<3xf32>
+  %c = tfc.add %b, %x : tensor<3xf32>, tensor<3xf32> -> tensor<3xf32>
+  %d = tfc.floor %c : tensor<3xf32> -> tensor<3xf32>
+  func.return %d : tensor<3xf32>
+}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, where in SPOILERS.items():
+        monkeypatch.setitem(pipeline.PASSES, name, where)
+
+
+def opt(*arguments: str, text: str = MODULE) -> Outcome:
+    return run_tool(["tfc-opt", *arguments], text)
+
+
+def fails(outcome: Outcome, status: int, *words: str) -> None:
+    """The tool failed as it should: with these words, nothing on stdout, and no traceback."""
+    assert outcome.status == status, outcome
+    assert outcome.out == ""
+    assert "Traceback" not in outcome.err
+    for word in words:
+        assert word in outcome.err, outcome.err
+
+
+def test_version_is_quick() -> None:
+    times: list[float] = []
+    for _ in range(3):
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "tfc.cli.opt", "--version"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert ran.stdout.startswith("tfc-opt ")
+    assert min(times) < 0.4
+
+
+def test_help_teaches() -> None:
+    outcome = opt("--help")
+    assert outcome.status == 0
+    assert "tfc-opt model.mlir -p canonicalize,cse" in outcome.out
+    assert "exit status" in outcome.out
+
+
+def test_passes_are_listed_with_options_and_stages() -> None:
+    outcome = opt("--list-passes")
+    assert "fold-constants" in outcome.out
+    assert "max-bytes=" in outcome.out
+    assert "optimise" in outcome.out
+
+
+def test_unknown_names_get_suggestions() -> None:
+    fails(opt("-p", "canonicalise"), 2, "unknown pass 'canonicalise'", "did you mean 'canonicalize'")
+    fails(opt("-p", "fold-constants{max-byte=3}"), 2, "no option 'max-byte'", "did you mean 'max-bytes'")
+    fails(opt("-p", "cse{x=3}"), 2, "'cse' has no option 'x'", "it takes none")
+    fails(opt("-p", "fold-constants{max-bytes=abc}"), 2, "fold-constants")
+    fails(opt("-p", "cse,,"), 2, "expected a pipeline like")
+    fails(opt("--print-ir-after"), 2, "did you mean --print-ir-after-all")
+    fails(opt("-t", "llvmm"), 2, "unknown target form 'llvmm'", "did you mean 'llvm'")
+    fails(opt("-t", "ptx"), 2, "no code generator for ptx yet")
+    fails(opt("-t", "llvm"), 2, "got one without", "-p optimise,lower")
+
+
+def test_input_that_is_no_module() -> None:
+    fails(opt(text="func.func @f( {"), 1, "<stdin>:1:", "error:", "^")
+    fails(opt("nowhere.mlir"), 1, "nowhere.mlir: error: no such file")
+    Path("bytes.mlir").write_bytes(b"\xff\xfe\x00")
+    fails(opt("bytes.mlir"), 1, "expected a text file")
+    fails(opt(text="tfc.nonsense"), 1, "<stdin>:1:", "not registered")
+    fails(opt(text=MODULE.replace("tfc.tanh %a", "tfc.tanh %z")), 1, "error")
+
+
+def test_rules_of_operations_name_the_line() -> None:
+    broken = "\n\nfunc.func @f(%x : tensor<3xf32>) {\n  %y = tfc.tanh %x : tensor<3xf32> -> tensor<4xf32>\n  func.return\n}"
+    fails(opt(text=broken), 1, "<stdin>:4", "'tfc.tanh' (type): expected tensor<3xf32>, got tensor<4xf32>")
+
+
+def test_output_is_written_as_a_whole_or_not_at_all() -> None:
+    assert opt("-o", "out.mlir").out == ""
+    assert "tfc.tanh" in Path("out.mlir").read_text()
+    fails(opt("-o", "no/such/folder/out.mlir"), 1, "no/such/folder/out.mlir: error")
+    assert sorted(p.name for p in Path().iterdir()) == ["out.mlir"]
+
+
+def test_only_the_module_goes_to_stdout() -> None:
+    plain = opt("-p", "canonicalize").out
+    shown = opt(
+        "-p", "canonicalize", "--time-report", "--print-ir-after-all", "--print-ir-before=canonicalize",
+        "--trace-rules", "--dump-ir=dump",
+    )  # fmt: skip
+    assert shown.out == plain
+    assert "// before canonicalize" in shown.err
+    assert "// after canonicalize" in shown.err
+    assert "verify, 2 times" in shown.err
+
+
+def test_only_changes_are_printed() -> None:
+    text = MODULE.replace("tfc.floor %c", "tfc.identity %c")
+    err = opt("-p", "cse,canonicalize,cse", "--print-ir-after-change", text=text).err
+    assert err.count("// after") == 1
+    assert "// after canonicalize" in err
+
+
+def test_dumps_are_read_back_with_their_constants() -> None:
+    numbers = ", ".join(f"{k}.5" for k in range(100))
+    text = f"""
+    func.func @main() -> tensor<100xf32> {{
+      %c = tfc.constant [{numbers}] : tensor<100xf32>
+      %n = tfc.neg %c : tensor<100xf32> -> tensor<100xf32>
+      func.return %n : tensor<100xf32>
+    }}"""
+    expected = opt("-p", "fold-constants", "--dump-ir=dump", "--run", text=text).out
+    files = sorted(p.name for p in Path("dump").glob("*.mlir"))
+    assert files == ["00-input.mlir", "01-fold-constants.mlir"]
+    assert len(list(Path("dump/blobs").iterdir())) == 2
+    command = [sys.executable, "-m", "tfc.cli.opt", "dump/01-fold-constants.mlir", "--run"]
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert again.stdout == expected
+
+
+def test_run_on_generated_and_on_given_inputs() -> None:
+    first, second = opt("--run"), opt("--run", "--seed=7")
+    assert first.out.startswith("result0: float32[3]")
+    assert first.out != second.out
+    assert first.out == opt("--run", "-p", "optimise").out
+    np.save("x.npy", np.array([0.0, 10.0, -10.0], np.float32))
+    assert "[  0.  11. -10.]" in opt("--run", "--input", "arg0=x.npy").out
+    fails(opt("--run", "--input", "y=x.npy"), 1, "no argument 'y'", "arg0")
+    fails(opt("--run", "--input", "arg0"), 2, "expected --input NAME=FILE.npy")
+    np.save("z.npy", np.zeros(4, np.float32))
+    fails(opt("--run", "--input", "arg0=z.npy"), 1, "error")
+
+
+def test_a_crash_leaves_a_file_that_crashes_again() -> None:
+    fails(opt("-p", "cse,crash,prune"), 3, "this is a bug in tfc", "tanh is too much", "tfc-opt tfc-opt-crash.mlir")
+    text = Path("tfc-opt-crash.mlir").read_text()
+    assert "// pipeline: crash\n" in text
+    fails(opt("tfc-opt-crash.mlir", "--reproducer=again.mlir"), 3, "tanh is too much")
+    assert Path("again.mlir").exists()
+
+
+def test_rules_that_go_round_are_named() -> None:
+    fails(opt("-p", "go-round"), 3, "rules undo each other", "swap")
+
+
+def test_a_use_before_its_definition_is_found() -> None:
+    fails(opt("-p", "use-before-definition"), 1, "'tfc.tanh': expected operand 0 to be defined before")
+
+
+def test_validation_names_the_pass_the_rule_and_the_difference() -> None:
+    outcome = opt("-p", "cse,change-values,prune", "--validate-each-pass")
+    fails(outcome, 1, "the pass 'change-values' changed result 0", "the largest difference at [",
+          "tanh-is-odd", "tfc-opt", "3 operations")  # fmt: skip
+    small = Path("validate-change-values.mlir")
+    assert "tfc.floor" not in small.read_text()
+    fails(opt(str(small), "--validate-each-pass"), 1, "change-values")
+    assert opt("-p", "optimise", "--validate-each-pass").status == 0
+
+
+def test_parts_of_a_file_and_expected_errors() -> None:
+    good = "func.func @f() { func.return }\n"
+    bad = "func.func @g(%x : tensor<2xf32>) {\n  %y = tfc.neg %x : tensor<2xf32> -> tensor<3xf32>\n  func.return\n}\n"
+    text = good + "// -----\n" + bad
+    outcome = opt("--split-input-file", "--verify-diagnostics", text=text)
+    assert outcome.status == 0
+    assert "func.func @f" in outcome.out
+    assert "<stdin>:4: error: 'tfc.neg' (type): expected tensor<2xf32>, got tensor<3xf32>" in outcome.out
+    right = bad + "// expected-error {{expected tensor<2xf32>}}\n"
+    assert opt("--verify-diagnostics", text=right).status == 0
+    wrong = good + "// expected-error {{expected tensor<2xf32>}}\n"
+    outcome = opt("--verify-diagnostics", text=wrong)
+    assert outcome.status == 1
+    assert "got none" in outcome.err
