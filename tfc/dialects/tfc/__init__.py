@@ -9,18 +9,22 @@ from tfc.dialects.tfc import (
     arithmetic,
     constant,
     contraction,
+    convolution_gradient,
     dynamic,
     elementwise,
     fusion,
     gather,
     gradient,
+    image,
     nn,
+    normalize,
     packed,
     random,
     reduce,
     select,
     shape,
     state,
+    window,
 )
 from tfc.dialects.tfc.base import OPERATIONS
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
@@ -31,8 +35,8 @@ from tfc.dialects.tfc.state import AssignKindAttr
 from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceType, ShapeAttr
 
 FAMILIES = (
-    elementwise, arithmetic, select, activation, constant, shape, gather, dynamic, reduce, contraction,
-    packed, nn, gradient, random, state, fusion,
+    elementwise, arithmetic, select, activation, constant, shape, gather, dynamic, reduce, window,
+    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, fusion,
 )  # fmt: skip
 """The files of operations; importing one enters its operations in `OPERATIONS`."""
 
