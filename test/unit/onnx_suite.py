@@ -23,7 +23,7 @@ GROUPS = ("simple", "pytorch-converted", "pytorch-operator", "node")
 
 OPERATORS = {
     "Adagrad Adam Momentum Gradient": "training steps come from the graph API",
-    "Scan Loop LinearAttention SequenceMap RNN LSTM GRU CausalConvWithState": "no loops yet",
+    "Scan Loop LinearAttention SequenceMap RNN LSTM GRU": "no loops yet",
     "ScatterElements ScatterND Scatter TensorScatter MaxUnpool Col2Im RoiAlign": "no scatter yet",
     "TopK Unique NonMaxSuppression": "no sort yet",
     "NonZero Compress": "the extents of the result depend on values",
@@ -62,6 +62,18 @@ DIFFERENT = {
 
 def _words(table: Iterable[str]) -> frozenset[str]:
     return frozenset(word for key in table for word in key.split())
+
+
+STAGE_1 = _words(
+    [
+        "Add Sub Mul Div Neg Exp Log Sqrt Pow Erf Tanh Sigmoid Relu LeakyRelu Elu Selu Softplus Gelu Clip",
+        "Abs Max Min Equal Less Greater And Not Where Cast Identity Constant ConstantOfShape Shape Reshape",
+        "Flatten Transpose Squeeze Unsqueeze Concat Split Slice Gather Expand Pad MatMul Gemm Conv MaxPool",
+        "AveragePool GlobalAveragePool BatchNormalization Softmax LayerNormalization ReduceMean ReduceSum",
+        "Dropout",
+    ]
+)
+"""The operators of the networks that tfc is made for; the compiled suite runs these always."""
 
 
 @cache
@@ -136,6 +148,11 @@ def suite(backend: type, module: str, folder: Path) -> dict[str, type]:
             if name.endswith("_cuda") or name in left_out:
                 delattr(made, name)
     return classes
+
+
+def of_stage_1(group: str) -> frozenset[str]:
+    """The names of the tests whose model has operators of the first stage alone."""
+    return frozenset(c.name for c in cases(group) if operators(model(group, c.name)) <= STAGE_1)
 
 
 def slow(made: type, fast: frozenset[str]) -> None:

@@ -24,13 +24,17 @@ FAST_MODELS = frozenset({"test_squeezenet", "test_resnet50"})
 """The others of the nine stored models are slow tests."""
 
 
-def _classes(backend: type, prefix: str) -> dict[str, type]:
+def _classes(backend: type, prefix: str, nodes: frozenset[str]) -> dict[str, type]:
+    """The suite's classes under other names; node tests other than ``nodes`` are slow ones."""
     classes = onnx_suite.suite(backend, __name__, _HOME)
     onnx_suite.slow(classes["OnnxBackendRealModelTest"], FAST_MODELS)
+    onnx_suite.slow(classes["OnnxBackendNodeModelTest"], nodes)
     return {name.replace("OnnxBackend", prefix): made for name, made in classes.items()}
 
 
-globals().update(_classes(InterpretedBackend, "TestInterpreted"))
+_ALL = frozenset(c.name for c in onnx_suite.cases("node"))
+globals().update(_classes(InterpretedBackend, "TestInterpreted", _ALL))
+globals().update(_classes(CompiledBackend, "TestCompiled", onnx_suite.of_stage_1("node")))
 
 
 @pytest.mark.parametrize("group", onnx_suite.GROUPS)
