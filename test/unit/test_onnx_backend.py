@@ -40,13 +40,18 @@ globals().update(_classes(CompiledBackend, "TestCompiled", onnx_suite.of_stage_1
 @pytest.mark.parametrize("group", onnx_suite.GROUPS)
 def test_what_is_excluded_is_refused(group: str) -> None:
     """A test may be left out only as long as tfc refuses its model, with a `ModelFileError`."""
+    left_out = set(onnx_suite.excluded(group))
     accepted: list[str] = []
-    for name in onnx_suite.excluded(group):
+    for case in onnx_suite.cases(group):
+        if case.name not in left_out:
+            continue
         try:
-            InterpretedBackend.prepare(onnx_suite.model(group, name))
+            prepared = InterpretedBackend.prepare(onnx_suite.model(group, case.name))
+            for inputs, _ in case.data_sets or ():  # what depends on values is refused here
+                prepared.run(inputs)
         except ModelFileError:
             continue
-        accepted.append(name)
+        accepted.append(case.name)
     assert not accepted, "these are imported by now: take them out of the tables"
 
 
