@@ -581,3 +581,26 @@ def test_an_unknown_rank_is_refused_when_compiled():
     x = tf.placeholder(tf.float32, name="x")
     with pytest.raises(tf.GraphError, match="shape of the input 'x:0' is unknown"):
         specialise(x + 1)
+
+
+def test_nodes_have_tensorflows_names():
+    x = tf.placeholder(tf.float32, [2, 3])
+    w = tf.Variable(tf.random_uniform([3, 4], -1, 1), name="w")
+    y = tf.nn.softmax(tf.matmul(x, w) + tf.zeros([4]))
+    tf.reduce_mean(y, 1)
+    tf.reduce_sum(y)
+    tf.argmax(y, 1)
+    tf.reshape(y, [8])
+    tf.concat([y, y], 0)
+    y[1:]
+    tf.gather(y, [0])
+    x / 2
+    tf.group(w.assign_add(tf.ones([3, 4])))
+    assert [op.name for op in tf.get_default_graph().get_operations()] == [
+        "Placeholder", "random_uniform/shape", "random_uniform/min", "random_uniform/max",
+        "random_uniform/RandomUniform", "random_uniform/sub", "random_uniform/mul", "random_uniform",
+        "w", "w/Assign", "w/read", "MatMul", "zeros", "add", "Softmax", "Mean/reduction_indices", "Mean",
+        "Const", "Sum", "ArgMax/dimension", "ArgMax", "Reshape/shape", "Reshape", "concat/axis", "concat",
+        "strided_slice/stack", "strided_slice/stack_1", "strided_slice/stack_2", "strided_slice",
+        "GatherV2/indices", "GatherV2/axis", "GatherV2", "truediv/y", "truediv", "ones", "AssignAdd", "group_deps",
+    ]  # fmt: skip

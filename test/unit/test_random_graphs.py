@@ -22,7 +22,7 @@ from tfc.graph.specialise import Request, extract
 from tfc.runtime.interpreter import interpret
 
 EXTENTS = (1, 2, 3)
-UNARY = (tf.negative, tf.tanh, tf.sigmoid, tf.nn.relu, tf.square, tf.identity, tf.abs, tf.nn.softmax)
+UNARY = (tf.negative, tf.tanh, tf.sigmoid, tf.nn.relu, tf.square, tf.identity, tf.abs)
 BINARY = (tf.add, tf.subtract, tf.multiply, tf.maximum, tf.minimum, tf.squared_difference)
 
 

@@ -415,10 +415,10 @@ def test_a_second_run_costs_little(session):
     entry.program = lambda fed: fed  # what is left is the session's own work
 
     def cost():
-        start = time.perf_counter()
+        start = time.thread_time()  # other processes do not count
         for _ in range(2000):
             s.run(y, feed)
-        return (time.perf_counter() - start) / 2000
+        return (time.thread_time() - start) / 2000
 
     assert min(cost() for _ in range(5)) < 10e-6
 

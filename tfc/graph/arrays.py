@@ -9,7 +9,7 @@ import numpy as np
 
 from tfc.dialects.tfc.types import LiteralAttr
 from tfc.errors import GraphError
-from tfc.graph.dtypes import DType, as_dtype, bool_, float32, int32, int64
+from tfc.graph.dtypes import as_dtype, bool_, float32, int32, int64
 from tfc.graph.node import Operation, Tensor
 from tfc.graph.ops import constant, convert, convert_pair, is_tensor, name_scope, node, single
 from tfc.graph.shape import TensorShape
@@ -81,7 +81,7 @@ def _flatten(values: Any) -> Any:
             yield v
 
 
-def extents_tensor(shape: Any, kind: DType = int32) -> Tensor:
+def extents_tensor(shape: Any, name: str = "shape") -> Tensor:
     """A shape, of numbers and perhaps tensors, as a tensor."""
     if isinstance(shape, TensorShape):
         shape = shape.as_list()
@@ -89,9 +89,10 @@ def extents_tensor(shape: Any, kind: DType = int32) -> Tensor:
             help = "tf.shape(x) gives the extents when the graph runs"
             raise quoted(GraphError(f"expected known extents, got {shape}", help=help), here())
     if is_tensor(shape):
-        return convert(shape, name="shape")
+        return convert(shape, name=name)
     array = np.array(shape, np.int64).reshape(-1)
-    return constant(array.astype(kind.numpy if array.size == 0 or array.max() < 2**31 else np.int64), name="shape")
+    small = array.size == 0 or array.max() < 2**31
+    return constant(array.astype(np.int32 if small else np.int64), name=name)
 
 
 def _filled(value: int, default_name: str, shape: Any, dtype: Any, name: str | None) -> Tensor:
@@ -102,7 +103,7 @@ def _filled(value: int, default_name: str, shape: Any, dtype: Any, name: str | N
             if sizes.is_fully_defined() and (sizes.num_elements() or 0) < 1000:
                 attr = LiteralAttr.splat(value, kind.numpy, [d or 0 for d in sizes.as_list()])
                 return single("Const", [], scope, value=attr)
-        return single("Fill", [extents_tensor(shape), constant(value, kind)], scope)
+        return single("Fill", [extents_tensor(shape, "shape_as_tensor"), constant(value, kind)], scope)
 
 
 def zeros(shape: Any, dtype: Any = float32, name: str | None = None) -> Tensor:
@@ -118,7 +119,7 @@ def ones(shape: Any, dtype: Any = float32, name: str | None = None) -> Tensor:
 def fill(dims: Any, value: Any, name: str | None = None) -> Tensor:
     """A tensor of extents ``dims`` whose elements are all ``value``."""
     with name_scope(name, "Fill", [dims, value]) as scope:
-        return single("Fill", [extents_tensor(dims), convert(value, name="value")], scope)
+        return single("Fill", [extents_tensor(dims, "dims"), convert(value, name="value")], scope)
 
 
 def _like(type_: str, default_name: str, x: Any, dtype: Any, name: str | None) -> Tensor:
@@ -324,7 +325,7 @@ def pad(
 def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
     """The tensor repeated ``multiples`` times along each axis."""
     with name_scope(name, "Tile", [input]) as scope:
-        return single("Tile", [convert(input, name="input"), extents_tensor(multiples)], scope)
+        return single("Tile", [convert(input, name="input"), extents_tensor(multiples, "multiples")], scope)
 
 
 def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Tensor:
