@@ -92,7 +92,8 @@ def _errors(
     for k, name in enumerate(dims):
         yield ErrorMessage(BAD_DIM - k, f"the dim {name} is not in 1..{LARGEST_DIM}")
     for k, message in enumerate(messages, 1):
-        yield ErrorMessage(k, message)
+        where, mark, rest = message.rpartition(": '")  # as `kernel.check` words it, where it can
+        yield ErrorMessage(k, f"'{rest}", where) if mark else ErrorMessage(k, message)
 
 
 def emit_host(
@@ -139,7 +140,6 @@ _DECLARATIONS = """
 declare ptr @calloc(i64, i64) nounwind
 declare void @free(ptr) nounwind
 declare i32 @posix_memalign(ptr, i64, i64) nounwind
-declare ptr @memset(ptr, i32, i64) nounwind
 declare ptr @memcpy(ptr, ptr, i64) nounwind
 """
 
@@ -212,13 +212,7 @@ def _create(program: host.ProgramOp, manifest: Manifest, attributes: str, bound:
     code.do(f"store i64 {wide}, ptr {_slot(code, _THREADS)}, align 8")
     if not bound and manifest.weights_size:
         code.do(f"store ptr @{name}_weights, ptr {_slot(code, _WEIGHTS)}, align 8")
-    offsets, total = _variable_offsets(manifest)
-    if total:
-        _allocate(code, _OWNED, total, zeroed=True)
-        base = code.op(f"load ptr, ptr {_slot(code, _OWNED)}, align 8")
-        for k, offset in enumerate(offsets):
-            place = code.at("i8", base, str(offset))
-            code.do(f"store ptr {place}, ptr {_slot(code, _VARIABLES + k)}, align 8")
+    _own_variables(code, manifest)
     if isinstance(size := program.arena_size, int) and size:
         _allocate(code, _ARENA, size)
     several = code.op(f"icmp sgt i32 {threads}, 1")
@@ -245,19 +239,35 @@ def _variable_offsets(manifest: Manifest) -> tuple[list[int], int]:
     return offsets, total
 
 
-def _allocate(code: Code, slot: int, size: int, *, zeroed: bool = False) -> None:
+def _own_variables(code: Code, manifest: Manifest) -> None:
+    """Storage for the variables: pages of zeros that cost nothing until they are touched."""
+    offsets, total = _variable_offsets(manifest)
+    if not total:
+        return
+    memory = code.op(f"call ptr @calloc(i64 1, i64 {total + ALIGNMENT})")
+    code.do(f"store ptr {memory}, ptr {_slot(code, _OWNED)}, align 8")
+    failed, on = code.fresh("full"), code.fresh("on")
+    code.branch(code.op(f"icmp eq ptr {memory}, null"), failed, on)
+    code.start(failed)
+    _release(code, NO_MEMORY)
+    code.start(on)
+    address = code.op(f"ptrtoint ptr {memory} to i64")
+    rest = code.op(f"and i64 {address}, {ALIGNMENT - 1}")
+    base = code.at("i8", memory, code.op(f"sub i64 {ALIGNMENT}, {rest}"))
+    for k, offset in enumerate(offsets):
+        place = code.at("i8", base, str(offset))
+        code.do(f"store ptr {place}, ptr {_slot(code, _VARIABLES + k)}, align 8")
+
+
+def _allocate(code: Code, slot: int, size: int) -> None:
     place = _slot(code, slot)
     failed = code.op(f"call i32 @posix_memalign(ptr {place}, i64 {ALIGNMENT}, i64 {size})")
-    bad = code.op(f"icmp ne i32 {failed}, 0")
-    out, on = code.fresh("full"), code.fresh("on")
+    bad, out, on = code.op(f"icmp ne i32 {failed}, 0"), code.fresh("full"), code.fresh("on")
     code.branch(bad, out, on)
     code.start(out)
     code.do(f"store ptr null, ptr {place}, align 8")
     _release(code, NO_MEMORY)
     code.start(on)
-    if zeroed:
-        memory = code.op(f"load ptr, ptr {place}, align 8")
-        code.op(f"call ptr @memset(ptr {memory}, i32 0, i64 {size})")
 
 
 def _release(code: Code, result: int) -> None:
