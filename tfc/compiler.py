@@ -98,7 +98,7 @@ def emit_llvm(lowered: Lowered, *, in_process: bool = False) -> tuple[str, Manif
     """
     messages: list[str] = []
     target, options = lowered.target, lowered.options
-    kernels = translate(lowered.kernels, target, messages)
+    kernels = translate(lowered.kernels, target, messages, linkage="internal")
     manifest = describe_program(lowered.program, target, messages, threads=options.threads)
     interface = emit_host(
         lowered.program,

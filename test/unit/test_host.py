@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -339,3 +342,28 @@ def test_emission_is_deterministic():
         emit_host(p, [add_kernel(8)], describe_program(p, TARGET)) for p in (sum_program(8), sum_program(8))
     }
     assert len(texts) == 1
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="links with the system's compiler")
+def test_two_models_in_one_c_program(tmp_path: Path):
+    """Their kernels have equal names, their pools too: all of that is private to each object."""
+    from xdsl.dialects.builtin import ModuleOp
+    from xdsl.dialects.func import FuncOp, ReturnOp
+
+    from tfc.compiler import emit, lower, save
+    from tfc.dialects.tfc.elementwise import ExpOp
+    from tfc.options import Options
+
+    for name in ("one", "two"):
+        type_ = tensor_type([4], f32)
+        block = Block(arg_types=[type_])
+        block.add_op(op := ExpOp(block.args[0]))
+        block.add_op(ReturnOp(op.result))
+        module = ModuleOp([FuncOp("main", ([type_], [type_]), Region(block))])
+        save(emit(lower(module, Options(name=name))), tmp_path / f"{name}.o")
+    calls = 'printf("%d %d\\n", one_abi(), two_abi());'
+    headers = '#include "one.h"\n#include "two.h"\n#include <stdio.h>\n'
+    (tmp_path / "main.c").write_text(f"{headers}int main(void) {{ {calls} return 0; }}\n")
+    command = ["cc", "main.c", "one.o", "two.o", "-lm", "-lpthread", "-o", "main"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert subprocess.run(tmp_path / "main", capture_output=True, check=True).stdout == b"1 1\n"

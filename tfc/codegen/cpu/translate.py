@@ -37,7 +37,11 @@ Rule = Callable[["Translator", Operation], Value | None]
 
 
 def translate(
-    functions: Sequence[kernel.FuncOp], target: Target, messages: list[str] | None = None
+    functions: Sequence[kernel.FuncOp],
+    target: Target,
+    messages: list[str] | None = None,
+    *,
+    linkage: str = "hidden",
 ) -> str:
     """LLVM IR of some kernels.
 
@@ -46,13 +50,15 @@ def translate(
         target: the machine the code is for.
         messages: what ``kernel.check`` may report, code ``k`` being ``messages[k - 1]``; messages
             that are not in it are appended.
+        linkage: "hidden", or "internal" where the callers stand in the same text: two models
+            in one program may then have kernels of one name.
 
     Raises:
         InternalError: an operation stands there for which there is no rule.
     """
     module = Module(target, [] if messages is None else messages)
     for function in functions:
-        module.bodies.append(Translator(module).function(function))
+        module.bodies.append(Translator(module).function(function, linkage))
     return module.text
 
 
@@ -64,7 +70,7 @@ class Translator:
         self.values: dict[SSAValue, Value] = {}
         self.status = ""
 
-    def function(self, op: kernel.FuncOp) -> str:
+    def function(self, op: kernel.FuncOp, linkage: str = "hidden") -> str:
         """The definition of ``op``, as text."""
         code = self.code
         arguments = op.body.block.args
@@ -76,7 +82,7 @@ class Translator:
             slot = code.at("i64", "%args", str(len(arguments)))
             self.status = code.op(f"load ptr, ptr {slot}, align 8, !noundef !1")
         self.block(op.body.block)
-        head = f"define hidden void @{op.sym_name.data}(ptr %args, i64 %lo, i64 %hi)"
+        head = f"define {linkage} void @{op.sym_name.data}(ptr %args, i64 %lo, i64 %hi)"
         body = "\n".join([*code.entry, *code.lines])
         return f"{head} nounwind {code.target.attributes} {{\nentry:\n{body}\n  ret void\n}}\n"
 
