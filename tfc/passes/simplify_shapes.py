@@ -117,6 +117,8 @@ def _infer(function: FuncOp) -> None:
 
 
 def _refresh(op: TensorOp) -> None:
+    if all(isinstance(r.type, TensorType) and is_static(shape_of(r)) for r in op.results):
+        return  # nothing is more precise
     inferred = op.result_types_of_operands()
     for result, type_ in zip(op.results, inferred, strict=True):
         if result.type != type_:

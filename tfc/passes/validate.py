@@ -1,7 +1,7 @@
 """Find the pass that changed a value.
 
 ``--validate-each-pass`` interprets the module before and after every pass on the same
-generated inputs. At the first difference it stops and says which pass, which result, how
+generated inputs: ordinary numbers, and a second time some that are not. At the first difference it stops and says which pass, which result, how
 large, and writes the smallest module it finds that shows it:
 
     error: the pass 'canonicalize' changed result 0 ('y'): largest difference 0.25 at [1, 3]
@@ -25,7 +25,15 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from tfc.dialects.tfc.gather import GatherOp
-from tfc.dialects.tfc.types import Array, dtype_of, element, is_bool, is_float, shape_of
+from tfc.dialects.tfc.types import (
+    Array,
+    dtype_of,
+    element,
+    element_of,
+    is_bool,
+    is_float,
+    shape_of,
+)
 from tfc.dims import evaluate, names
 from tfc.errors import GraphError, TfcError
 from tfc.modulefile import write_module
@@ -52,33 +60,34 @@ class ValidateEachPass(Instrument):
 
     seed: int = 0
     directory: Path = field(default_factory=Path.cwd)
-    inputs: dict[str, Array] = field(default_factory=dict[str, Array])
-    expected: dict[str, Array] = field(default_factory=dict[str, Array])
-    before_text: ModuleOp | None = None
+    inputs: list[dict[str, Array]] = field(default_factory=list[dict[str, Array]])
+    expected: list[dict[str, Array]] = field(default_factory=list[dict[str, Array]])
+    previous: ModuleOp | None = None
     context: Context | None = None
-    fired: list[str] = field(default_factory=list[str])
 
     def start(self, ctx: Context, module: ModuleOp) -> None:
         self.context = ctx
-        self.inputs = generate_inputs(module, self.seed)
-        self.expected = run_main(module, self.inputs)
+        ordinary = generate_inputs(module, self.seed)
+        self.inputs = [ordinary, with_specials(ordinary, self.seed)]
+        self.expected = [run_main(module, i) for i in self.inputs]
 
     def before(self, pass_: ModulePass, module: ModuleOp) -> None:
-        self.before_text = module.clone()
+        self.previous = module.clone()
 
     def after(self, pass_: ModulePass, module: ModuleOp, seconds: float) -> None:
         if not interpretable(module):
             return
-        actual = run_main(module, self.inputs)
-        found = difference(self.expected, actual, getattr(pass_, "EXACT", True))
-        if found is not None:
-            self._report(pass_, found)
+        actual = [run_main(module, i) for i in self.inputs]
+        for inputs, x, y in zip(self.inputs, self.expected, actual, strict=True):
+            found = difference(x, y, getattr(pass_, "EXACT", True))
+            if found is not None:
+                self._report(pass_, found, inputs)
         self.expected = actual
 
-    def _report(self, pass_: ModulePass, found: str) -> None:
-        assert self.before_text is not None, "a pass ends after it starts"
+    def _report(self, pass_: ModulePass, found: str, inputs: Mapping[str, Array]) -> None:
+        assert self.previous is not None, "a pass ends after it starts"
         assert self.context is not None, "a pass ends after the start of the pipeline"
-        small = reduce_module(self.before_text, pass_, self.context, self.inputs)
+        small = reduce_module(self.previous, pass_, self.context, inputs)
         rules = rules_fired(small, pass_, self.context)
         path = self.directory / f"validate-{pass_.name}.mlir"
         write_module(small, path, f"{HEADER} {pass_.name!r} changed a value\n// pipeline: {pass_}\n")
@@ -174,6 +183,22 @@ def _array(rng: np.random.Generator, shape: Sequence[int], arg: SSAValue, sizes:
     return rng.standard_normal(shape).astype(dtype)
 
 
+SPECIALS = (np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 1e-40, 1e30)
+
+
+def with_specials(inputs: Mapping[str, Array], seed: int = 0) -> dict[str, Array]:
+    """The same inputs with a tenth of the floats, at least one, replaced by special values."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, Array] = {}
+    for name, array in inputs.items():
+        found[name] = array = array.copy()
+        if array.size and is_float(element_of(array.dtype)):
+            places = rng.integers(0, array.size, max(array.size // 10, 1))
+            with np.errstate(over="ignore"):
+                array.flat[places] = rng.choice(SPECIALS, places.size).astype(array.dtype)
+    return found
+
+
 def _index_bound(value: SSAValue, sizes: dict[str, int]) -> int:
     """The least extent that ``value`` indexes by gather, through casts and moves; 0 if none."""
     bounds: list[int] = []
@@ -210,11 +235,12 @@ def _difference(x: Array, y: Array, exact: bool) -> str | None:
     if x.dtype.kind in "biu":
         wrong = x != y
     else:
-        # -0.0 and 0.0 count as equal: they differ in no comparison that a model makes.
+        # -0.0 and 0.0 count as equal: a maximum of the two may be either.
+        tolerance = 0.0 if exact else TOLERANCE[x.dtype.name]
         x, y = x.astype(np.float64), y.astype(np.float64)
         finite = np.abs(x[np.isfinite(x)])
         scale = float(finite.max()) if finite.size else 0.0
-        allowed = 0.0 if exact else TOLERANCE.get(str(x.dtype), 2e-4) * max(scale, 1e-30)
+        allowed = tolerance * max(scale, 1e-30)
         with np.errstate(invalid="ignore"):
             near = np.abs(x - y) <= allowed
         wrong = ~(near | (x == y) | (np.isnan(x) & np.isnan(y)))
