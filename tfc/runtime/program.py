@@ -71,8 +71,8 @@ class Program:
         self.manifest = Manifest.from_json(ctypes.string_at(self._symbol("manifest")))
         self._error = self._function("error", ctypes.c_char_p, _int)
         self._run = self._function("run", _int, _pointer, _pointer, _pointer, _pointer)
-        self._handle = self._create(threads)
         self._lock = threading.Lock()
+        self._handle = self._create(threads)
         self._bound: dict[int, Array] = {}
         self.threads = threads or self.manifest.threads
         if constants is not None:
@@ -170,7 +170,7 @@ class Program:
         if code:
             raise ArtifactError(self._text(code))
         destroy = self._function("destroy", None, _pointer)
-        self._finalizer = weakref.finalize(self, _destroy, destroy, handle.value, self._keep)
+        weakref.finalize(self, _destroy, destroy, handle, self._lock, self._keep)
         return handle
 
     def _bind_constants(self, constants: Sequence[Array]) -> None:
@@ -290,6 +290,11 @@ def _typed(shape: Sequence[Dim], dtype: object) -> str:
     return f"{dtype}[{', '.join(str(d) for d in shape)}]"
 
 
-def _destroy(destroy: Callable[[int | None], None], handle: int | None, keep: object) -> None:
+def _destroy(
+    destroy: Callable[[ctypes.c_void_p], None], handle: ctypes.c_void_p, lock: threading.Lock, keep: object
+) -> None:
+    """Free a model, at the latest when the interpreter ends; another thread may still run it."""
     del keep  # the library lives until here
-    destroy(handle)
+    with lock:
+        destroy(handle)
+        handle.value = None
