@@ -5,8 +5,8 @@
 
 A graph has a few arguments of small odd shapes and a chain of operations drawn from all
 families that frontends use; most draw operands from what was made last, so that chains get
-long. Values stay small: no operation that overflows follows another. `convolutional` graphs
-are channels-first, with transposes around each convolution, as an importer writes them.
+long. `convolutional` graphs are channels-first, with transposes around each convolution, as an
+importer writes them, and may have a batch that is only named.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from tfc.dialects.tfc.shape import (
     TransposeOp,
 )
 from tfc.dialects.tfc.types import element, is_float, shape_of, tensor_type
+from tfc.dims import symbol
 from tfc.location import named
 
 
@@ -105,7 +106,7 @@ def modules(draw: Draw, max_operations: int = 14) -> Case:
 def convolutional(draw: Draw, max_operations: int = 10) -> Case:
     """A channels-first network: convolutions inside transposes, and what stands between them."""
     channels = draw(st.sampled_from([2, 4]))
-    g = Graph([tensor_type([2, channels, 6, 5], f32)])
+    g = Graph([tensor_type([draw(st.sampled_from([1, 2, symbol("n")])), channels, 6, 5], f32)])
     value = g.values[0]
     earlier = [value]
     for _ in range(draw(st.integers(1, max_operations))):
@@ -316,7 +317,7 @@ MAKERS = (
 
 def _convolution(draw: Draw, g: Graph, x: SSAValue, earlier: list[SSAValue]) -> SSAValue:
     inside = g(TransposeOp(x, [0, 2, 3, 1]))
-    channels = _sizes(x)[1]
+    channels = _sizes(x)[-3]
     weights = np.linspace(-0.3, 0.3, 9 * channels * channels, dtype=np.float32)
     w = g(ConstantOp(weights.reshape(channels, channels, 3, 3)))
     filters = g(TransposeOp(w, [2, 3, 1, 0]))
@@ -325,7 +326,7 @@ def _convolution(draw: Draw, g: Graph, x: SSAValue, earlier: list[SSAValue]) -> 
 
 
 def _bias(draw: Draw, g: Graph, x: SSAValue, earlier: list[SSAValue]) -> SSAValue:
-    b = g(ConstantOp(np.arange(_sizes(x)[1], dtype=np.float32)))
+    b = g(ConstantOp(np.arange(_sizes(x)[-3], dtype=np.float32)))
     return g(ew.AddOp(x, g(BroadcastOp(b, shape_of(x), [1]))))
 
 
@@ -345,25 +346,25 @@ def _pool(draw: Draw, g: Graph, x: SSAValue, earlier: list[SSAValue]) -> SSAValu
 
 
 def _squeeze_excite(draw: Draw, g: Graph, x: SSAValue, earlier: list[SSAValue]) -> SSAValue:
-    n, c, h, w = _sizes(x)
+    n, c, h, w = shape_of(x)
     pooled = g(ReshapeOp(g(ReduceOp(x, "max", [2, 3])), [n, c, 1, 1]))
     return g(ew.MulOp(x, g(BroadcastOp(g(ew.TanhOp(pooled)), [n, c, h, w], [0, 1, 2, 3]))))
 
 
 def _shuffle(draw: Draw, g: Graph, x: SSAValue, earlier: list[SSAValue]) -> SSAValue:
-    n, c, h, w = _sizes(x)
+    n, c, h, w = shape_of(x)
     split = g(ReshapeOp(x, [n, 2, c // 2, h, w]))
     return g(ReshapeOp(g(TransposeOp(split, [0, 2, 1, 3, 4])), [n, c, h, w]))
 
 
 def _halves(draw: Draw, g: Graph, x: SSAValue, earlier: list[SSAValue]) -> SSAValue:
-    n, c, h, w = _sizes(x)
+    n, c, h, w = shape_of(x)
     parts = [g(SliceOp(x, [0, k * c // 2, 0, 0], [n, c // 2, h, w], [1] * 4)) for k in (1, 0)]
     return g(ConcatOp(parts, 1))
 
 
 def _padded(draw: Draw, g: Graph, x: SSAValue, earlier: list[SSAValue]) -> SSAValue:
-    n, c, h, w = _sizes(x)
+    n, c, h, w = shape_of(x)
     zero = g(ConstantOp(np.array(0, np.float32)))
     wide = g(PadOp(x, zero, [0, 0, 1, 0], [0, 0, 0, 2]))
     return g(SliceOp(wide, [0, 0, 1, 1], [n, c, h, w], [1] * 4))
