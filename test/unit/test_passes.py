@@ -15,7 +15,10 @@ from tfc.passes.pipeline import PASSES, parse, run_pipeline
 from tfc.passes.validate import difference, generate_inputs, run_main, with_specials
 from tfc.passes.verifying import verify_module
 
-MEANING = ("simplify-shapes", "canonicalize", "fold-constants", "cse", "prune", "decompose", "sink-transposes")
+MEANING = (
+    "simplify-shapes", "canonicalize", "fold-constants", "cse", "prune", "decompose", "sink-transposes",
+    "expand-updates", "order-memory",
+)  # fmt: skip
 """Passes from tensors to tensors, by values alone."""
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -62,8 +62,10 @@ def _order(function: FuncOp, block: Block) -> None:
     tasks = tasks_of(ops, ending)
     order = best_order(tasks)
     before, after = peak(tasks, range(len(ops))), peak(tasks, order)
-    function.attributes["tfc.peak_before"] = IntegerAttr(before, i64)
-    function.attributes["tfc.peak_after"] = IntegerAttr(min(before, after), i64)
+    reached = IntegerAttr(min(before, after), i64)
+    if after < before or function.attributes.get("tfc.peak_after") != reached:
+        function.attributes["tfc.peak_before"] = IntegerAttr(before, i64)
+        function.attributes["tfc.peak_after"] = reached
     if after < before:
         for op in (*ops, *ending):
             op.detach()
