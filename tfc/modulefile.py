@@ -129,7 +129,9 @@ def _load(file: Path) -> Literal:
 
     array = np.load(file, mmap_mode="r", allow_pickle=False)
     # The format knows bfloat16 only as two bytes without a meaning.
-    return Literal(array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" else array)
+    literal = Literal(array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" else array)
+    _ = literal.key  # from here on the parser finds it by its digest
+    return literal
 
 
 def _literals(module: ModuleOp) -> Iterable[Literal]:
