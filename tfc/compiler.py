@@ -124,7 +124,7 @@ def load(lowered: Lowered) -> Program:
 
     text, manifest = emit_llvm(lowered, in_process=True)
     library = load_object(compile_llvm(text, lowered.target))
-    constants = [op.value.data.array for op in lowered.constants]
+    constants = [op.value.data.contiguous() for op in lowered.constants]
     return Program(library.address, manifest.name, constants=constants, keep=library)
 
 

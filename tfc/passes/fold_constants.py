@@ -98,6 +98,8 @@ class _Folder:
             emit.undo()  # the result's type is vague: simplify-shapes comes first
             return
         replace(op, constants)
+        for literal in literals:
+            literal.release()
 
     def _values(self, op: TensorOp, literals: Sequence[Literal]) -> Sequence[Array] | None:
         splats = bool(literals) and all(x.is_splat and x.array.size for x in literals)

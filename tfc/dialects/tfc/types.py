@@ -13,6 +13,7 @@ removes those before code is generated.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
@@ -209,23 +210,59 @@ _blobs: weakref.WeakValueDictionary[str, Literal] = weakref.WeakValueDictionary(
 class Literal:
     """A constant tensor. A splat is a numpy array with stride 0, so it costs no memory.
 
-    ``key`` identifies dtype, shape and bytes, so equality and hashing never read them again.
+    ``key`` identifies dtype, shape and bytes, so equality and hashing read the bytes once; where
+    nobody asks (what folds into something else at once) they are not read at all.
     """
 
-    __slots__ = ("__weakref__", "array", "key")
+    __slots__ = ("__weakref__", "_key", "array")
 
     def __init__(self, array: Array) -> None:
         self.array = array
+        self._key = ""
+
+    @property
+    def key(self) -> str:
+        if not self._key:
+            body = self._body()
+            self._key = f"{self.array.dtype}{list(self.array.shape)} {body}"
+            if body.startswith("blob"):
+                _blobs[body[5:]] = self
+                self.release()
+        return self._key
+
+    def contiguous(self) -> Array:
+        """The elements in one piece. A view of other elements is replaced by its copy, and let go."""
         if self.is_splat:
-            body = "splat " + array.reshape(-1)[:1].tobytes().hex() if array.size else "empty"
-        elif array.size < SMALL:
-            body = array.tobytes().hex()
-        else:
-            contiguous = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            body = "blob " + hashlib.blake2b(contiguous, digest_size=12).hexdigest()  # pyright: ignore
-        self.key = f"{array.dtype}{list(array.shape)} {body}"
-        if body.startswith("blob"):
-            _blobs[body[5:]] = self
+            return np.ascontiguousarray(self.array)
+        self.array = np.ascontiguousarray(self.array)
+        return self.array
+
+    def release(self) -> None:
+        """Give back the memory of bytes that are mapped from a file; they are read again if touched.
+
+        Weights are read once for their digest and once to be packed; between the two, and after,
+        they need not stay in memory.
+        """
+        source: Any = self.array
+        while isinstance(source, np.ndarray) and source.base is not None:
+            source = source.base
+        mapped = source.obj if isinstance(source, memoryview) else source
+        if not isinstance(mapped, mmap.mmap) or not self.array.flags.c_contiguous:
+            return
+        first = self.array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
+        start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE  # whole pages only
+        length = (first + self.array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - start
+        if length > 0 and hasattr(mapped, "madvise"):
+            mapped.madvise(mmap.MADV_DONTNEED, start, length)
+
+    def _body(self) -> str:
+        array = self.array
+        if self.is_splat:
+            return "splat " + array.reshape(-1)[:1].tobytes().hex() if array.size else "empty"
+        if array.size < SMALL:
+            return array.tobytes().hex()
+        contiguous = self.contiguous().reshape(-1).view(np.uint8)
+        return "blob " + hashlib.blake2b(contiguous, digest_size=12).hexdigest()  # pyright: ignore
 
     @property
     def is_splat(self) -> bool:
@@ -234,7 +271,7 @@ class Literal:
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Literal) and self.key == other.key
+        return self is other or (isinstance(other, Literal) and self.key == other.key)
 
     def __hash__(self) -> int:
         return hash(self.key)

@@ -57,9 +57,7 @@ def _folded(op: AnyOperation) -> AnyOperation:
         return op
     arrays = [constant_array(o) for o in op.operands]
     known = [a for a in arrays if a is not None and a.size < SMALL]
-    shape = shape_of(op.results[0])
-    sizes = [d for d in shape if isinstance(d, int)]
-    if len(known) < len(arrays) or len(sizes) < len(shape) or np.prod(sizes) >= SMALL:
+    if len(known) < len(arrays) or not _may_fold(op, shape_of(op.results[0])):
         return op
     try:
         result = op.reference(*known)
