@@ -7,7 +7,7 @@
 A contraction reads a vector of ``w`` and some numbers of ``x`` for each step of its sum. In panels the
 vectors stand in the order in which they are read; ``x`` needs no such help, and is read in place, a
 window of a convolution included: along a row of the image its ``width * channels`` numbers are one
-run. `fold-constants` packs constant weights when the model is compiled, so it runs next.
+run. Constant weights are packed here and now, each once, whatever their size.
 
 Axes that are walked alike in ``x``, ``w`` and the result are joined: a 1x1 convolution is one matmul over all
 places of all images.
@@ -22,14 +22,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule import tiles
-from tfc.dialects.tfc.base import Emit
+from tfc.dialects.tfc.base import Emit, TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.contraction import ConvolutionOp, DotOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
@@ -48,6 +49,10 @@ SHORT = 4
 """Rows that make a low tile: another axis is taken where there is a longer one."""
 
 
+Packed = dict[tuple[SSAValue, tuple[Dim, ...], tuple[int, ...], int], SSAValue]
+"""The panels made so far: of what, how it was taken apart, and how wide they are."""
+
+
 @dataclass(frozen=True)
 class PackContractions(ModulePass):
     """Give every contraction of floats the form that its generator reads.
@@ -62,10 +67,11 @@ class PackContractions(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         machine = Target.parse(self.target, self.cpu)
+        packed: Packed = {}
 
         def pack(op: DotOp | ConvolutionOp, emit: Emitter) -> Rewritten:
             found = of_dot(op) if isinstance(op, DotOp) else of_convolution(op)
-            return contract(op, found, machine, emit) if pays(op, found) else None
+            return contract(op, found, machine, emit, packed) if pays(op, found) else None
 
         rule = Rule("pack", pack, (DotOp, ConvolutionOp), exact=False, text=__doc__ or "")
         apply_rules(op, RuleSet([rule]))
@@ -165,7 +171,9 @@ def pays(op: DotOp | ConvolutionOp, found: Sum) -> bool:
     return not (few and runs and not isinstance(op.y.owner, ConstantOp))  # a dot product for each
 
 
-def contract(op: DotOp | ConvolutionOp, found: Sum, target: Target, emit: Emit) -> SSAValue:
+def contract(
+    op: DotOp | ConvolutionOp, found: Sum, target: Target, emit: Emit, packed: Packed
+) -> SSAValue:
     """The contraction, of ``x`` in place and of ``w`` in a form of which vectors are read."""
     x, w = op.operands
     zero = LiteralAttr.splat(0, dtype_of(element(x)))
@@ -173,7 +181,10 @@ def contract(op: DotOp | ConvolutionOp, found: Sum, target: Target, emit: Emit) 
     lanes = lane_count(target, element(x), row, found.columns)
     form = layout(w, found, lanes, target)
     if form == "panels":
-        w, found = panels(emit, w, found, lanes), relaid(found, lanes)
+        key = (w, tuple(found.parts), tuple(found.order), lanes)
+        if key not in packed:
+            packed[key] = panels(folding(emit), w, found, lanes)
+        w, found = packed[key], relaid(found, lanes)
     elif form == "rows":
         w, found = rows_by_columns(emit, w, found), relaid(found, None)
     if any(found.low) or any(found.high):
@@ -260,6 +271,31 @@ def panels(emit: Emit, w: SSAValue, found: Sum, lanes: int) -> SSAValue:
     outer = [d if d < at else d - width + 2 for d in outer]
     perm = [*outer[:own], at, *outer[own:], at + 1]
     return w if perm == sorted(perm) else emit(TransposeOp(w, perm))
+
+
+def folding(emit: Emit) -> Emit:
+    """``emit``, but operations on constants become constants at once."""
+    steps: set[SSAValue] = set()
+
+    def made(op: Operation) -> SSAValue:
+        literals = [o.owner.value.data for o in op.operands if isinstance(o.owner, ConstantOp)]
+        if isinstance(op, ConstantOp) or len(literals) < len(op.operands):
+            return emit(op)
+        assert isinstance(op, TensorOp), "panels are made of tensor operations"
+        value = np.ascontiguousarray(op.reference(*(x.array for x in literals)))
+        for literal in literals:
+            literal.release()  # weights that are mapped from a file need not stay in memory
+        operands = list(op.operands)
+        op.erase()
+        for step in steps.intersection(operands):  # as large as the weights: not kept until pruned
+            if not any(step.uses):
+                steps.remove(step)
+                step.owner.detach()
+                step.owner.erase()
+        steps.add(result := emit(ConstantOp(LiteralAttr.of(value))))
+        return result
+
+    return made
 
 
 def taken_apart(emit: Emit, w: SSAValue, found: Sum) -> SSAValue:

@@ -81,7 +81,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "fusion",
-        "pack-contractions,fold-constants,expand-updates,fuse,order-memory",
+        "pack-contractions,expand-updates,fuse,order-memory",
         "every operation is in a fusion, is a view, or is a named kernel",
     ),
     Stage("kernels", "lower-to-kernels", "no tensor type is left in a kernel"),

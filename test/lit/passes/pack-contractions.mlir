@@ -1,11 +1,10 @@
 // RUN: tfc-opt %s -p 'pack-contractions{cpu=x86-64-v4}' | filecheck %s
 
-// A constant right operand becomes panels: padded, cut, transposed (fold-constants does it).
+// A constant right operand becomes panels when the model is compiled: 7 panels of 16 of its 100 columns.
 // CHECK-LABEL: func.func @constant
-// CHECK:         %[[P:.*]] = tfc.pad {{.*}} low [0, 0] high [0, 12]
-// CHECK-NEXT:    %[[R:.*]] = tfc.reshape %[[P]] to [768, 7, 16]
-// CHECK-NEXT:    %[[W:.*]] = tfc.transpose %[[R]] by [1, 0, 2]
-// CHECK-NEXT:    tfc.contract %x, %[[W]], 16 over <"row 128 x=768 y=100", "depth 768 x=1 w=16", "panel 7 w=12288 y=16", "column 100 w=1 y=1"> packed
+// CHECK-NEXT:    %[[W:.*]] = tfc.constant blob "{{.*}}" : tensor<7x768x16xf32>
+// CHECK-NEXT:    %y = tfc.contract %x, %[[W]], 16 over <"row 128 x=768 y=100", "depth 768 x=1 w=16", "panel 7 w=12288 y=16", "column 100 w=1 y=1"> packed
+// CHECK-NEXT:    func.return %y
 func.func @constant(%x: tensor<128x768xf32>) -> tensor<128x100xf32> {
   %w = tfc.constant splat 0.5 : tensor<768x100xf32>
   %y = tfc.dot %x, %w batch [], [] contract [1], [0] : tensor<128x768xf32>, tensor<768x100xf32> -> tensor<128x100xf32>
@@ -56,6 +55,18 @@ func.func @window(%x: tensor<?x14x14x256xf32, #tfc.dims<["batch", "", "", ""]>>,
 func.func @pointwise(%x: tensor<?x14x14x256xf32, #tfc.dims<["batch", "", "", ""]>>, %w: tensor<1x1x256x64xf32>) -> tensor<?x14x14x64xf32, #tfc.dims<["batch", "", "", ""]>> {
   %y = tfc.convolution %x, %w strides [1, 1] dilations [1, 1] low [0, 0] high [0, 0] groups 1 : tensor<?x14x14x256xf32, #tfc.dims<["batch", "", "", ""]>>, tensor<1x1x256x64xf32> -> tensor<?x14x14x64xf32, #tfc.dims<["batch", "", "", ""]>>
   func.return %y : tensor<?x14x14x64xf32, #tfc.dims<["batch", "", "", ""]>>
+}
+
+// One weight in two products is packed once.
+// CHECK-LABEL: func.func @shared
+// CHECK-NEXT:    %[[W:.*]] = tfc.constant
+// CHECK-NEXT:    %a = tfc.contract %x, %[[W]],
+// CHECK-NEXT:    tfc.contract %a, %[[W]],
+func.func @shared(%x: tensor<8x64xf32>) -> tensor<8x64xf32> {
+  %w = tfc.constant splat 0.5 : tensor<64x64xf32>
+  %a = tfc.dot %x, %w batch [], [] contract [1], [0] : tensor<8x64xf32>, tensor<64x64xf32> -> tensor<8x64xf32>
+  %b = tfc.dot %a, %w batch [], [] contract [1], [0] : tensor<8x64xf32>, tensor<64x64xf32> -> tensor<8x64xf32>
+  func.return %b : tensor<8x64xf32>
 }
 
 // Groups are a batch axis of their own, in x, w and the result.
