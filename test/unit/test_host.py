@@ -367,3 +367,25 @@ def test_two_models_in_one_c_program(tmp_path: Path):
     command = ["cc", "main.c", "one.o", "two.o", "-lm", "-lpthread", "-o", "main"]
     subprocess.run(command, cwd=tmp_path, check=True)
     assert subprocess.run(tmp_path / "main", capture_output=True, check=True).stdout == b"1 1\n"
+
+
+@pytest.mark.parametrize(
+    ("triple", "machine"),
+    [
+        ("aarch64-unknown-linux-gnu", 183),
+        ("riscv64-unknown-linux-gnu", 243),
+        ("x86_64-unknown-linux-musl", 62),
+        ("arm64-apple-macosx13.0.0", None),
+    ],
+)
+def test_other_targets_are_emitted(triple: str, machine: int | None):
+    """An object with the whole interface and the pool; the number is ELF's for the machine."""
+    n = symbol("n")
+    target = Target.parse(triple)
+    program = sum_program(n, dims=["n"])
+    text = emit_host(program, [add_kernel(n, dims=["n"])], describe_program(program, target))
+    data = compile_llvm(f'target triple = "{triple}"\n{ADD}{text}{pool_llvm(triple)}', target)
+    if machine is not None:
+        assert data[:4] == b"\x7fELF"
+        assert int.from_bytes(data[18:20], "little") == machine
+    assert b"sums_run" in data
