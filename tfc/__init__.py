@@ -55,9 +55,11 @@ _NAMES: dict[str, str] = {
         "truncatediv truncatemod"
     ),
     "tfc.graph.random": "random_normal random_uniform set_random_seed truncated_normal",
+    "tfc.graph.scopes": "AUTO_REUSE VariableScope get_variable get_variable_scope variable_scope",
     "tfc.graph.variables": (
         "Variable assign assign_add assign_sub global_variables global_variables_initializer "
-        "initialize_all_variables local_variables local_variables_initializer trainable_variables "
+        "initialize_all_variables is_variable_initialized local_variables local_variables_initializer "
+        "report_uninitialized_variables trainable_variables "
         "variables_initializer"
     ),
 }
@@ -65,6 +67,21 @@ _NAMES: dict[str, str] = {
 
 _RENAMED: dict[str, tuple[str, str]] = {
     "bool": ("tfc.graph.dtypes", "bool_"),
+    **{
+        f"{short}_initializer": ("tfc.graph.initializers", long)
+        for short, long in {
+            "zeros": "Zeros",
+            "ones": "Ones",
+            "constant": "Constant",
+            "random_uniform": "RandomUniform",
+            "random_normal": "RandomNormal",
+            "truncated_normal": "TruncatedNormal",
+            "uniform_unit_scaling": "UniformUnitScaling",
+            "variance_scaling": "VarianceScaling",
+            "glorot_uniform": "glorot_uniform",
+            "glorot_normal": "glorot_normal",
+        }.items()
+    },
     "convert_to_tensor": ("tfc.graph.ops", "convert"),
     "lin_space": ("tfc.graph.arrays", "linspace"),
     "range": ("tfc.graph.arrays", "range_"),
@@ -76,10 +93,12 @@ _RENAMED: dict[str, tuple[str, str]] = {
 _MODULES = {
     "errors": "tfc.errors",
     "image": "tfc.graph.image",
+    "initializers": "tfc.graph.initializers",
     "linalg": "tfc.graph.linalg",
     "math": "tfc.graph.math",
     "nn": "tfc.graph.nn",
     "random": "tfc.graph.random",
+    "train": "tfc.graph.train",
 }
 """Public modules."""
 

@@ -119,17 +119,26 @@ def test_colocation_follows_its_target():
     assert placed(a + c, device_count={"CPU": 2})["c"] == CPU + "1"
 
 
-def test_a_conflict_names_both_lines():
+def test_what_touches_a_variable_ignores_the_scopes_around():
     with tf.device("/cpu:1"):
         v = tf.Variable(1.0, name="v")
     with tf.device("/cpu:0"):
         step = v.assign_add(1.0, name="step")
+    assert placed(step, device_count={"CPU": 2})["step"] == CPU + "1"
+
+
+def test_a_conflict_names_both_lines():
+    v = tf.constant([1.0, 2.0], name="v")
+    with tf.colocate_with(v), tf.device("/cpu:1"):
+        one = tf.negative(v, name="one")
+    with tf.colocate_with(v), tf.device("/cpu:0"):
+        two = tf.exp(v, name="two")
     with pytest.raises(tf.GraphError) as caught:
-        placed(step, device_count={"CPU": 2})
+        placed(one, two, device_count={"CPU": 2})
     text = str(caught.value)
-    assert "'v' (tfc.variable) wants /device:CPU:1" in text
-    assert "'step' (tfc.assign) wants /device:CPU:0" in text
-    assert "tied by the handle of a variable" in text
+    assert "'one' (tfc.neg) wants /device:CPU:1" in text
+    assert "'two' (tfc.exp) wants /device:CPU:0" in text
+    assert "'one' (tfc.neg) and 'v' (tfc.constant) are tied by the label loc:@v" in text
     assert text.count("test_place.py:") >= 3
 
 

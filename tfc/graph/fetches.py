@@ -15,6 +15,7 @@ from tfc.graph.graph import Graph
 from tfc.graph.node import Operation, Tensor
 from tfc.graph.source import here, quoted
 from tfc.graph.specialise import as_fetch
+from tfc.graph.variables import Query
 
 Rebuild = Callable[[Sequence[Any]], Any]
 
@@ -36,7 +37,7 @@ def key_of(fetches: Any) -> Hashable:
 
 
 class Fetches:
-    """A request taken apart.
+    """A request to a session, taken apart.
 
     Attributes:
         tensors: what has to be computed, each once.
@@ -44,8 +45,8 @@ class Fetches:
         rebuild: the structure from the values of ``tensors``.
     """
 
-    def __init__(self, graph: Graph, fetches: Any) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph, fetches: Any, session: Any = None) -> None:
+        self._graph, self._session = graph, session
         self._slots: dict[Tensor, int] = {}
         self._targets: dict[Operation, None] = {}
         self.rebuild: Rebuild = self._read(fetches)
@@ -59,6 +60,8 @@ class Fetches:
             return self._read_dict(fetches)
         if isinstance(fetches, list | tuple):
             return self._read_sequence(fetches)
+        if isinstance(fetches, Query):
+            return lambda values: fetches.answer(self._session)
         try:
             found = as_fetch(self._graph, fetches)
         except GraphError:

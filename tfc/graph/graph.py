@@ -135,10 +135,13 @@ class Graph:
             if op.inputs:
                 scope.made.add(op)
         op.control_inputs = tuple(controls)
-        if self._colocated:
-            op.colocated = tuple(c.name for c in self._colocated)
-            op.device = self._colocated[-1].device
-        for scope in reversed(self._devices):
+        # What touches a variable runs where the variable is, whatever scopes are around.
+        beside = [t.op for t in op.inputs if t.is_handle]
+        targets = beside or self._colocated
+        if targets:
+            op.colocated = tuple(c.name for c in targets)
+            op.device = targets[-1].device
+        for scope in () if beside else reversed(self._devices):
             if scope.ends:
                 break
             op.device = str(Device.parse(op.device).over(Device.parse(scope.choose(op))))

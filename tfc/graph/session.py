@@ -66,8 +66,9 @@ class _Entry:
 class _Plan:
     """Fetches and fed tensors: what is the same for all shapes that are fed."""
 
-    def __init__(self, graph: Graph, fetches: Any, feeds: Sequence[Any]) -> None:
-        self.fetches = Fetches(graph, fetches)
+    def __init__(self, session: Session, fetches: Any, feeds: Sequence[Any]) -> None:
+        graph = session.graph
+        self.fetches = Fetches(graph, fetches, session)
         self.feeds = [as_feed(graph, f) for f in feeds]
         if len(set(self.feeds)) < len(self.feeds):
             raise quoted(GraphError("a tensor is fed twice"), here())
@@ -199,7 +200,7 @@ class Session:
         with self._lock:
             plan = self._plans.get(key)
             if plan is None:
-                plan = self._plans[key] = _Plan(self.graph, fetches, feeds)
+                plan = self._plans[key] = _Plan(self, fetches, feeds)
             return plan
 
     def _entry(self, plan: _Plan, fed: Sequence[Array]) -> _Entry:
@@ -229,7 +230,7 @@ class Session:
 
     def _check_initialized(self, entry: _Entry) -> None:
         for variable, reader in list(entry.reads.items()):
-            if variable.attrs["shared_name"] not in self._initialized:
+            if not self.is_initialized(variable):
                 raise RunError(
                     f"Attempting to use uninitialized value {variable.name}: the variable was made at "
                     f"{variable.made_at}, '{reader.name}' reads it",
@@ -242,18 +243,21 @@ class Session:
         if self._closed:
             raise RunError("Attempted to use a closed Session.")
 
+    def is_initialized(self, variable: Operation) -> bool:
+        """Whether a variable has a value."""
+        return variable.attrs["shared_name"] in self._initialized
+
     def value_of(self, variable: Operation) -> Array:
         """A copy of what a variable holds.
 
         Raises:
             RunError: nothing yet.
         """
-        name = variable.attrs["shared_name"]
-        if name not in self._initialized:
+        if not self.is_initialized(variable):
             help = "run tf.global_variables_initializer() first"
             message = f"Attempting to use uninitialized value {variable.name}"
             raise RunError(message, where=variable.made_at, help=help)
-        return self._variables[name].copy()
+        return self._variables[variable.attrs["shared_name"]].copy()
 
     def load(self, variable: Any, value: Any) -> None:
         """Put ``value`` into a variable, now."""

@@ -11,9 +11,10 @@ write, have no order is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from xdsl.dialects.builtin import UnrankedTensorType
 
 from tfc.errors import GraphError
@@ -72,8 +73,7 @@ class Variable(Operators):
         self._variable = single("VariableV2", [], scope, **handle)
         self._initializer = single("Assign", [self._variable, value], "Assign").op
         self.graph.initializers[self._variable.op] = self._initializer
-        with self.graph.colocate_with(self._variable.op):
-            self._snapshot = single("Identity", [self._variable], "read")
+        self._snapshot = single("Identity", [self._variable], "read")
 
     @property
     def name(self) -> str:
@@ -113,6 +113,11 @@ class Variable(Operators):
 
     def value(self) -> Tensor:
         """The ``read`` node: what the variable is where it is used as a tensor."""
+        return self._snapshot
+
+    def initialized_value(self) -> Tensor:
+        """The value for another variable's initial value: in a run that initializes both, this one
+        is initialized first."""
         return self._snapshot
 
     def read_value(self) -> Tensor:
@@ -210,6 +215,31 @@ def global_variables_initializer() -> Operation:
 def local_variables_initializer() -> Operation:
     """A node that initializes all local variables there are now."""
     return variables_initializer(local_variables())
+
+
+class Query:
+    """Something to fetch that the session itself answers."""
+
+    def __init__(self, name: str, answer: Callable[[Any], Any]) -> None:
+        self.name, self.answer = name, answer
+
+    def __repr__(self) -> str:
+        return f"<tf.Query '{self.name}'>"
+
+
+def report_uninitialized_variables(var_list: Sequence[Variable] | None = None, name: str = "report_uninitialized_variables") -> Query:
+    """To be fetched: the names of the variables that have no value yet, as an array of bytes."""
+    wanted = [*global_variables(), *local_variables()] if var_list is None else list(var_list)
+
+    def answer(session: Any) -> Any:
+        return np.array([v.op.name.encode() for v in wanted if not session.is_initialized(v.op)], object)
+
+    return Query(name, answer)
+
+
+def is_variable_initialized(variable: Variable) -> Query:
+    """To be fetched: whether the variable has a value."""
+    return Query("is_variable_initialized", lambda session: np.bool_(session.is_initialized(variable.op)))
 
 
 initialize_all_variables = global_variables_initializer

@@ -1,0 +1,189 @@
+"""First values of variables: ``tf.zeros_initializer``, ``tf.glorot_uniform_initializer``, ...
+
+An initializer is called with a shape and an element type and gives a tensor. Where one is wanted,
+the class stands for its instance without arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfc.errors import GraphError
+from tfc.graph import arrays, ops, random
+from tfc.graph.dtypes import as_dtype, float32
+from tfc.graph.node import Tensor
+from tfc.graph.source import here, quoted
+
+_TRUNCATED_STDDEV = 0.87962566103423978
+"""The standard deviation of the normal distribution cut off at two of its own."""
+
+
+class Initializer:
+    """Makes the first value of a variable."""
+
+    dtype: Any = float32
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None, partition_info: Any = None) -> Tensor:
+        """A tensor of ``shape``, of the element type given here or to the initializer."""
+        kind = as_dtype(self.dtype if dtype is None else dtype)
+        return self.make([int(d) for d in shape], kind)
+
+    def make(self, shape: list[int], dtype: Any) -> Tensor:
+        raise NotImplementedError
+
+
+class Zeros(Initializer):
+    """All 0."""
+
+    def __init__(self, dtype: Any = float32) -> None:
+        self.dtype = dtype
+
+    def make(self, shape: list[int], dtype: Any) -> Tensor:
+        return arrays.zeros(shape, dtype)
+
+
+class Ones(Initializer):
+    """All 1."""
+
+    def __init__(self, dtype: Any = float32) -> None:
+        self.dtype = dtype
+
+    def make(self, shape: list[int], dtype: Any) -> Tensor:
+        return arrays.ones(shape, dtype)
+
+
+class Constant(Initializer):
+    """One value everywhere, or the elements of a list in row-major order."""
+
+    def __init__(self, value: Any = 0, dtype: Any = float32, verify_shape: bool = False) -> None:
+        self.value, self.dtype = value, dtype
+
+    def make(self, shape: list[int], dtype: Any) -> Tensor:
+        return ops.constant(self.value, dtype, shape)
+
+
+class Identity(Initializer):
+    """``gain`` on the diagonal of a matrix, 0 elsewhere."""
+
+    def __init__(self, gain: float = 1.0, dtype: Any = float32) -> None:
+        self.gain, self.dtype = gain, dtype
+
+    def make(self, shape: list[int], dtype: Any) -> Tensor:
+        if len(shape) != 2:
+            raise quoted(GraphError(f"the identity initializer makes matrices, got shape {shape}"), here())
+        return ops.constant(self.gain * np.eye(shape[0], shape[1]), dtype)
+
+
+class RandomUniform(Initializer):
+    """Evenly distributed in ``[minval, maxval)``."""
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Any = None, dtype: Any = float32) -> None:
+        self.minval, self.maxval, self.seed, self.dtype = minval, maxval, seed, dtype
+
+    def make(self, shape: list[int], dtype: Any) -> Tensor:
+        return random.random_uniform(shape, self.minval, self.maxval, dtype, self.seed)
+
+
+class RandomNormal(Initializer):
+    """Normally distributed."""
+
+    def __init__(self, mean: float = 0.0, stddev: float = 1.0, seed: Any = None, dtype: Any = float32) -> None:
+        self.mean, self.stddev, self.seed, self.dtype = mean, stddev, seed, dtype
+
+    def make(self, shape: list[int], dtype: Any) -> Tensor:
+        return random.random_normal(shape, self.mean, self.stddev, dtype, self.seed)
+
+
+class TruncatedNormal(RandomNormal):
+    """Normally distributed, nothing beyond two standard deviations."""
+
+    def make(self, shape: list[int], dtype: Any) -> Tensor:
+        return random.truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
+
+
+class VarianceScaling(Initializer):
+    """Random with the variance ``scale / n``, ``n`` the number of inputs or outputs of a unit.
+
+    Args:
+        mode: ``fan_in``, ``fan_out`` or ``fan_avg``: what ``n`` is.
+        distribution: ``uniform``, ``truncated_normal`` (or ``normal``), ``untruncated_normal``.
+
+    Source: He, Zhang, Ren, Sun, "Delving deep into rectifiers", 2015, for the idea.
+    """
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: Any = None,
+        dtype: Any = float32,
+    ) -> None:
+        self.scale, self.mode, self.distribution = scale, mode, distribution
+        self.seed, self.dtype = seed, dtype
+
+    def make(self, shape: list[int], dtype: Any) -> Tensor:
+        fan_in, fan_out = fans(shape)
+        count = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = self.scale / max(1.0, count)
+        if self.distribution == "uniform":
+            limit = math.sqrt(3.0 * variance)
+            return random.random_uniform(shape, -limit, limit, dtype, self.seed)
+        if self.distribution == "untruncated_normal":
+            return random.random_normal(shape, 0.0, math.sqrt(variance), dtype, self.seed)
+        stddev = math.sqrt(variance) / _TRUNCATED_STDDEV
+        return random.truncated_normal(shape, 0.0, stddev, dtype, self.seed)
+
+
+def fans(shape: Sequence[int]) -> tuple[float, float]:
+    """How many inputs and outputs a unit has: of a matrix, or of filters ``[..., in, out]``."""
+    if len(shape) < 2:
+        size = float(shape[0]) if shape else 1.0
+        return size, size
+    field = math.prod(shape[:-2])
+    return float(field * shape[-2]), float(field * shape[-1])
+
+
+class UniformUnitScaling(Initializer):
+    """Uniform, such that the variance of ``x . w`` is about that of ``x``, times ``factor ** 2``."""
+
+    def __init__(self, factor: float = 1.0, seed: Any = None, dtype: Any = float32) -> None:
+        self.factor, self.seed, self.dtype = factor, seed, dtype
+
+    def make(self, shape: list[int], dtype: Any) -> Tensor:
+        limit = math.sqrt(3.0 / max(1.0, math.prod(shape[:-1]))) * self.factor
+        return random.random_uniform(shape, -limit, limit, dtype, self.seed)
+
+
+def glorot_uniform(seed: Any = None, dtype: Any = float32) -> Initializer:
+    """The default of `get_variable`: uniform, variance by the mean of inputs and outputs."""
+    return VarianceScaling(1.0, "fan_avg", "uniform", seed, dtype)
+
+
+def glorot_normal(seed: Any = None, dtype: Any = float32) -> Initializer:
+    """Normal, variance by the mean of inputs and outputs."""
+    return VarianceScaling(1.0, "fan_avg", "truncated_normal", seed, dtype)
+
+
+def he_uniform(seed: Any = None) -> Initializer:
+    """Uniform, for layers followed by a relu."""
+    return VarianceScaling(2.0, "fan_in", "uniform", seed)
+
+
+def he_normal(seed: Any = None) -> Initializer:
+    """Normal, for layers followed by a relu."""
+    return VarianceScaling(2.0, "fan_in", "truncated_normal", seed)
+
+
+def lecun_uniform(seed: Any = None) -> Initializer:
+    """Uniform, variance by the number of inputs."""
+    return VarianceScaling(1.0, "fan_in", "uniform", seed)
+
+
+def lecun_normal(seed: Any = None) -> Initializer:
+    """Normal, variance by the number of inputs."""
+    return VarianceScaling(1.0, "fan_in", "truncated_normal", seed)

@@ -1,0 +1,61 @@
+"""``tf.train``: clusters, and where their variables live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tfc.graph.node import Operation
+
+PS_OPS = ("Variable", "VariableV2", "VarHandleOp")
+"""Kinds of nodes that parameter servers hold."""
+
+
+class ClusterSpec:
+    """The tasks of each job, by address."""
+
+    def __init__(self, cluster: Mapping[str, Any] | ClusterSpec) -> None:
+        jobs = cluster.as_dict() if isinstance(cluster, ClusterSpec) else cluster
+        self._jobs = {job: list(tasks) for job, tasks in jobs.items()}
+
+    def as_dict(self) -> dict[str, list[str]]:
+        return {job: list(tasks) for job, tasks in self._jobs.items()}
+
+    @property
+    def jobs(self) -> list[str]:
+        return list(self._jobs)
+
+    def num_tasks(self, job_name: str) -> int:
+        return len(self._jobs[job_name])
+
+
+def replica_device_setter(
+    ps_tasks: int = 0,
+    ps_device: str = "/job:ps",
+    worker_device: str = "/job:worker",
+    merge_devices: bool = True,
+    cluster: Any = None,
+    ps_ops: Sequence[str] | None = None,
+    ps_strategy: Callable[[Operation], int] | None = None,
+) -> Callable[[Operation], str] | None:
+    """A function for `tf.device`: variables go to the parameter servers in turn, the rest to a worker."""
+    if cluster is not None:
+        ps_job = ps_device.removeprefix("/job:").split("/")[0]
+        ps_tasks = len(ClusterSpec(cluster).as_dict().get(ps_job, ()))
+    if ps_tasks == 0:
+        return None
+    kinds = tuple(PS_OPS if ps_ops is None else ps_ops)
+    counter = iter(_turns(ps_tasks))
+    choose = ps_strategy or (lambda _op: next(counter))
+
+    def place(op: Operation) -> str:
+        if op.type in kinds:
+            return ps_device if "/task:" in ps_device else f"{ps_device}/task:{choose(op)}"
+        return worker_device
+
+    return place
+
+
+def _turns(count: int) -> Any:
+    while True:
+        yield from range(count)
