@@ -143,6 +143,64 @@ def matmul_model(onnx, w: np.ndarray):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+@pytest.mark.parametrize("suffix", [".so", ".o"])
+def test_a_layer_takes_little_more_than_its_weights(suffix: str, tmp_path: Path) -> None:
+    """relu(x[8, 784] W[784, 100] + b): weights + 64 KB, with its thread pool and header data."""
+    onnx = pytest.importorskip("onnx")
+    helper, info = onnx.helper, onnx.helper.make_tensor_value_info
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.standard_normal((784, 100)), "b": rng.standard_normal(100)}
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w", "b"], ["h"]), helper.make_node("Relu", ["h"], ["y"])],
+        "layer",
+        [info("x", 1, [8, 784])],
+        [info("y", 1, [8, 100])],
+        [onnx.numpy_helper.from_array(w.astype(np.float32), n) for n, w in weights.items()],
+    )
+    path = tmp_path / "layer.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    output = path.with_suffix(suffix)
+    assert main([str(path), "-o", str(output), "-q"]) == 0
+    assert output.stat().st_size <= 4 * (784 + 1) * 100 + 64 * 1024
+
+
+@pytest.mark.slow
+def test_a_large_model_is_compiled_in_little_memory(tmp_path: Path) -> None:
+    """Peak memory of compiling 400 MB of weights: at most 1.3 times the weights + 300 MB."""
+    onnx = pytest.importorskip("onnx")
+    helper, info = onnx.helper, onnx.helper.make_tensor_value_info
+    rng, n = np.random.default_rng(0), 5000
+    weights = [rng.standard_normal((n, n), dtype=np.float32) for _ in range(4)]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"]) for i in range(4)],
+        "large",
+        [info("x0", 1, ["batch", n])],
+        [info("x4", 1, ["batch", n])],
+        [onnx.numpy_helper.from_array(w, f"w{i}") for i, w in enumerate(weights)],
+    )
+    path = tmp_path / "large.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    command = [sys.executable, "-m", "tfc.cli.compile", str(path), "-o", str(tmp_path / "l.so")]
+    script = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, check=True)
+    assert int(done.stdout) * 1024 < 1.3 * 400e6 + 300e6
+    for file in tmp_path.iterdir():
+        file.unlink()
+
+
+def test_a_full_disk_behind_stdout_is_told(model: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    command = [sys.executable, "-m", "tfc.cli.compile", str(model), "--emit=tfc"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "no space left" in done.stderr
+
+
 @runs
 def test_shapes_can_be_given(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
@@ -182,6 +240,7 @@ def test_code_for_another_machine(model: Path, capsys: pytest.CaptureFixture[str
         (["--shape", "x=3x-1"], "expected --shape INPUT=EXTENTS"),
         (["-o", "model.exe"], "cannot tell what to write"),
         (["--emit=so", "-o", "-"], "name it by -o"),
+        (["--thread=2"], "did you mean --threads"),
     ],
 )
 def test_a_wrong_command_line_is_told_and_has_status_2(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from tfc.cli import looking
 from tfc.cli.progress import Progress, watching
-from tfc.cli.reporting import guarded, write_output
+from tfc.cli.reporting import guarded, parse_arguments, write_output
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -72,8 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tfc-compile {version('tfc')}")
         return 0
     try:
-        options = _parser().parse_args(arguments)
-    except SystemExit as leaving:  # argparse has said why
+        options = parse_arguments(_parser(), arguments)
+    except SystemExit as leaving:  # it has been said why
         return int(leaving.code or 0)
     return guarded("tfc-compile", lambda: _run(options))
 
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Compile a model file (ONNX, or a module of tfc) to native code.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("file", help="the model; what it is is told by its contents")

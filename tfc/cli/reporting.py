@@ -93,10 +93,7 @@ def _forget_stdout() -> None:
 def write_output(path: str | None, data: str | bytes) -> None:
     """Write to ``path`` as a whole or not at all; to stdout where it is None or ``-``."""
     if path is None or path == "-":
-        if isinstance(data, bytes):
-            sys.stdout.buffer.write(data)
-        else:
-            sys.stdout.write(data)
+        _print(data)
         return
     target = Path(path)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -106,3 +103,17 @@ def write_output(path: str | None, data: str | bytes) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, path) from None
+
+
+def _print(data: str | bytes) -> None:
+    try:
+        if isinstance(data, bytes):
+            sys.stdout.buffer.write(data)
+        else:
+            sys.stdout.write(data)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk behind a redirection
+        _forget_stdout()
+        raise OSError(error.errno, error.strerror, "<stdout>") from None
