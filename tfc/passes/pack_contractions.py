@@ -288,10 +288,11 @@ def folding(emit: Emit) -> Emit:
         operands = list(op.operands)
         op.erase()
         for step in steps.intersection(operands):  # as large as the weights: not kept until pruned
-            if not any(step.uses):
+            if not any(step.uses) and isinstance(owner := step.owner, ConstantOp):
                 steps.remove(step)
-                step.owner.detach()
-                step.owner.erase()
+                owner.detach()
+                owner.erase()
+                owner.properties.clear()  # operations are cycles, which Python frees late
         steps.add(result := emit(ConstantOp(LiteralAttr.of(value))))
         return result
 
