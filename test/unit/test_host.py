@@ -222,6 +222,8 @@ def test_outputs_into_given_arrays():
     assert y.tolist() == [4.0] * 8
     with pytest.raises(FeedError, match=r"output 'y': expected float32\[8\], got float32\[4\]"):
         run.run([np.ones(8, np.float32)], out=[y[:4]])
+    with pytest.raises(FeedError, match=r"output 'y': expected memory of its own"):
+        run.run([y], out=[y])
 
 
 def test_named_dims_are_checked():

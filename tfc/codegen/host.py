@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from xdsl.dialects.builtin import MemRefType
 from xdsl.ir import Operation, SSAValue
 
 from tfc.codegen.artifact.manifest import (
@@ -531,8 +530,3 @@ class _Run:
 
 def _reports(function: kernel.FuncOp) -> bool:
     return any(isinstance(op, kernel.CheckOp) for op in function.walk())
-
-
-def buffer_arguments(function: kernel.FuncOp) -> int:
-    """How many buffers a kernel takes; its dims follow."""
-    return sum(isinstance(t, MemRefType) for t in function.function_type.inputs)

@@ -111,7 +111,7 @@ class Program:
         if out is None:
             results = [np.empty(s, d) for s, d in zip(outputs, self._out_dtypes, strict=True)]
         else:
-            results = self._given(out, outputs)
+            results = self._given(out, outputs, fed)
         with self._lock:
             # Addresses by way of a ctypes object take a quarter of the time of `.ctypes.data`.
             try:
@@ -237,7 +237,9 @@ class Program:
             raise self._misfit(index, np.asarray(value), port.shape)
         return np.asarray(value, dtype, order="C")
 
-    def _given(self, out: Sequence[Array], shapes: Sequence[Extents]) -> list[Array]:
+    def _given(
+        self, out: Sequence[Array], shapes: Sequence[Extents], fed: Sequence[Array]
+    ) -> list[Array]:
         if len(out) != len(shapes):
             raise FeedError(f"expected {len(shapes)} arrays for outputs, got {len(out)}")
         for a, shape, port, dtype in zip(out, shapes, self.manifest.outputs, self._out_dtypes, strict=True):
@@ -245,6 +247,9 @@ class Program:
                 wanted, got = _typed(shape, dtype), _typed(a.shape, a.dtype)
                 kind = "" if wanted != got else ", read-only or strided"
                 raise FeedError(f"output {port.name!r}: expected {wanted}, got {got}{kind}")
+        for k, (a, port) in enumerate(zip(out, self.manifest.outputs, strict=True)):
+            if any(np.may_share_memory(a, other) for other in (*fed, *out[:k])):
+                raise FeedError(f"output {port.name!r}: expected memory of its own, got that of another array")
         return list(out)
 
     def _misfit(self, index: int, got: Array, shape: Sequence[Dim], help: str = "") -> FeedError:
