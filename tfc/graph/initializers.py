@@ -187,3 +187,8 @@ def lecun_uniform(seed: Any = None) -> Initializer:
 def lecun_normal(seed: Any = None) -> Initializer:
     """Normal, variance by the number of inputs."""
     return VarianceScaling(1.0, "fan_in", "truncated_normal", seed)
+
+
+zeros, ones, constant, identity = Zeros, Ones, Constant, Identity
+random_uniform, random_normal, truncated_normal = RandomUniform, RandomNormal, TruncatedNormal
+variance_scaling, uniform_unit_scaling = VarianceScaling, UniformUnitScaling

@@ -22,7 +22,8 @@ DEFAULT_GRAPH_SEED = 87654321
 """The graph's seed where only the operation has one; TensorFlow's number."""
 
 __all__ = [
-    "get_seed", "random_normal", "random_uniform", "set_random_seed", "truncated_normal",
+    "get_seed", "normal", "random_normal", "random_uniform", "set_random_seed", "truncated_normal",
+    "uniform",
 ]  # fmt: skip
 
 
@@ -85,3 +86,6 @@ def _normal(
         mean, stddev = convert(mean, kind, name="mean"), convert(stddev, kind, name="stddev")
         drawn = _draw(type_, [sizes], None, seed, dtype=kind)
         return add(multiply(drawn, stddev, name="mul"), mean, name=scope)
+
+
+uniform, normal = random_uniform, random_normal
