@@ -53,6 +53,8 @@ def read_module(text: str, name: str, context: Context, *, first_line: int = 1) 
     try:
         module = _LocatingParser(context, text, name, first_line).parse_module()
     except ParseError as error:
+        if error.span.input.content != text:  # of an assembly format, when a dialect was loaded
+            raise
         raise _parse_failure(error, name, first_line) from None
     del blobs  # the module holds those that it uses
     return module

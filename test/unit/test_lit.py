@@ -21,6 +21,7 @@ def test_lit(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     if lacking:
         pytest.skip(f"requires {', '.join(sorted(lacking))}")
     monkeypatch.setenv("TFC_VERIFY", "1")
+    monkeypatch.setenv("TFC_VALIDATE", "1")
     monkeypatch.chdir(tmp_path)  # where a crash leaves its reproducer
     run_file(file, tmp_path)
 

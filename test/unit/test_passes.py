@@ -12,7 +12,7 @@ from tfc.dialects.tfc.shape import TransposeOp
 from tfc.location import UNKNOWN
 from tfc.modulefile import module_text, read_module
 from tfc.passes.pipeline import PASSES, parse, run_pipeline
-from tfc.passes.validate import difference, generate_inputs, run_main, with_specials
+from tfc.passes.trials import difference, trials
 from tfc.passes.verifying import verify_module
 
 MEANING = (
@@ -26,16 +26,16 @@ quick = settings(max_examples=40, deadline=None, suppress_health_check=list(Heal
 
 def check(module: ModuleOp, pipeline: str) -> ModuleOp:
     """Run a pipeline on a copy; the copy computes the same, is valid and has locations."""
-    ordinary = generate_inputs(module, seed=1)
-    inputs = [ordinary, with_specials(ordinary, seed=1)]
-    expected = [run_main(module, i) for i in inputs]
+    tried = trials(module, seed=1)
+    expected = [t.run(module) for t in tried]
+    assert expected, "the module can be run"
     copy = module.clone()
     passes = parse(pipeline)
     run_pipeline(copy, passes, verify="each", instruments=[])
     verify_module(copy)
     exact = all(getattr(p, "EXACT", True) for p in passes)
-    for x, i in zip(expected, inputs, strict=True):
-        assert (found := difference(x, run_main(copy, i), exact)) is None, found
+    for x, t in zip(expected, tried, strict=True):
+        assert (found := difference(x, t.run(copy), exact)) is None, found
     assert not [o for o in copy.walk() if o.name.startswith("tfc.") and o.location == UNKNOWN]
     return copy
 

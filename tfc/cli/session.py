@@ -98,7 +98,7 @@ def _machine(options: argparse.Namespace) -> dict[str, Any]:
 def _interpret(module: ModuleOp, options: argparse.Namespace) -> str:
     import numpy as np
 
-    from tfc.passes.validate import generate_inputs, run_main
+    from tfc.passes.trials import generate_inputs, main_function, run_function
 
     given: dict[str, Any] = {}
     for item in options.input:
@@ -109,7 +109,8 @@ def _interpret(module: ModuleOp, options: argparse.Namespace) -> str:
             given[name] = np.load(file, allow_pickle=False)
         except ValueError as error:
             raise OptionError(f"{file} is no .npy file: {error}") from None
-    results = run_main(module, generate_inputs(module, options.seed, given))
+    main = main_function(module)
+    results = run_function(main, generate_inputs(main, options.seed, given))
     with np.printoptions(threshold=200, precision=7):
         lines = [f"{n}: {a.dtype}{list(a.shape)}\n{a}" for n, a in results.items()]
     return "\n".join(lines) + "\n"

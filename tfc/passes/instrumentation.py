@@ -174,6 +174,7 @@ def from_environment() -> list[Instrument]:
 
     ``TFC_DEBUG=1`` times the passes, ``2`` prints the module after each that changed it,
     ``3`` names each rule that fired. ``TFC_DUMP=dir`` keeps the module after each pass.
+    ``TFC_VALIDATE=1`` interprets it before and after each pass and compares.
     """
     level = os.environ.get("TFC_DEBUG", "0")
     number = int(level) if level.isdigit() else 0
@@ -186,6 +187,10 @@ def from_environment() -> list[Instrument]:
         found.append(DumpIr(Path(directory)))
     if number >= 1:
         found.append(TimeReport())
+    if os.environ.get("TFC_VALIDATE") == "1":
+        from tfc.passes.validate import ValidateEachPass
+
+        found.append(ValidateEachPass())
     return found
 
 

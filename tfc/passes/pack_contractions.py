@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from xdsl.context import Context
@@ -62,6 +63,8 @@ class PackContractions(ModulePass):
     """
 
     name = "pack-contractions"
+    EXACT: ClassVar[bool] = False
+    """Sums are added in another order."""
     cpu: str | None = None
     target: str | None = None
 
