@@ -27,7 +27,7 @@ from tfc.dialects.tfc.packed import AxesAttr, Axis, ContractOp
 from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp
 from tfc.dialects.tfc.types import Array, LiteralAttr, element_of, tensor_type
 from tfc.dims import Dim, evaluate, symbol
-from tfc.passes.pack_contractions import of_dot, pays
+from tfc.passes.pack_contractions import of_convolution, of_dot, pays
 from tfc.passes.pipeline import run_pipeline
 
 Body = Callable[..., Sequence[Operation]]
@@ -264,6 +264,27 @@ def conv(
 )  # fmt: skip
 def test_convolution(x: Sequence[int], w: Sequence[int], make: Any, constant: bool) -> None:
     check(make, numbers(*x), numbers(*w), constant=constant)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_convolution_of_any_window(data: st.DataObject) -> None:
+    """Windows, strides, dilations, padding and groups at random, in one to three dims."""
+    draw, rank = data.draw, data.draw(st.integers(1, 3))
+
+    def each(low: int, high: int) -> list[int]:
+        return draw(st.lists(st.integers(low, high), min_size=rank, max_size=rank))
+
+    window, strides, dilations, low, high = each(1, 3), each(1, 3), each(1, 2), each(0, 2), each(0, 2)
+    least = [max(0, (n - 1) * d + 1 - a - b) for n, d, a, b in zip(window, dilations, low, high, strict=True)]
+    image = [n + more for n, more in zip(least, each(1, 8), strict=True)]
+    groups, inputs, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 9)), draw(st.integers(1, 40))
+    x = numbers(draw(st.integers(1, 2)), *image, groups * inputs)
+    w = numbers(*window, inputs, groups * outputs)
+    make = conv(strides, dilations, low, high, groups)
+    op = make(value(x), value(w))
+    named = {0: "batch"} if draw(st.booleans()) else {}
+    check(make, x, w, constant=draw(st.booleans()), packs=pays(op, of_convolution(op)), names=named)
 
 
 def test_depthwise_stays() -> None:
