@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnx_suite
 import pytest
 from onnx import helper, numpy_helper
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
+import tfc
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.dynamic import DynamicOp
 from tfc.dialects.tfc.types import shape_of
@@ -421,3 +423,72 @@ def test_inputs_that_become_constants() -> None:
     assert shape_of(function.body.block.last_op.operands[0]) == (2, 3)
     with pytest.raises(OptionError, match="no input 'shape'"):
         import_onnx(proto, values={"shape": [1]})
+
+
+# A whole network
+
+
+def transformer(width: int = 16, heads: int = 2, words: int = 11, longest: int = 12) -> onnx.ModelProto:
+    """One encoder layer as PyTorch exports it: batch and length named, masks and positions computed."""
+    rng = np.random.default_rng(0)
+
+    def weight(*shape: int) -> np.ndarray:
+        return (rng.standard_normal(shape) * 0.3).astype(np.float32)
+
+    weights: dict[str, Any] = {
+        "words": weight(words, width), "places": weight(longest, width),
+        "zero": np.int64(0), "one": np.int64(1), "axis0": np.int64([0]), "ends": np.int64([1]), "axes12": np.int64([1, 2]),
+        "heads": np.int64([heads]), "rest": np.int64([-1]), "width": np.int64([width]),
+        "lowest": np.float32(-1e9), "root": np.float32(np.sqrt(width // heads)), "half": np.float32(0.5), "unit": np.float32(1), "sqrt2": np.float32(np.sqrt(2)),
+        "scale": weight(width) + 1, "shift": weight(width), "up": weight(width, 4 * width), "down": weight(4 * width, width), "bias": weight(4 * width),
+        **{n: weight(width, width) for n in ("wq", "wk", "wv", "wo")},
+    }  # fmt: skip
+    nodes = [
+        node("Shape", ["ids"], ["shape"]),
+        node("Gather", ["shape", "zero"], ["b"]), node("Gather", ["shape", "one"], ["s"]),
+        node("Unsqueeze", ["b", "axis0"], ["b1"]), node("Unsqueeze", ["s", "axis0"], ["s1"]),
+        node("Gather", ["words", "ids"], ["w"]),
+        node("Slice", ["places", "axis0", "s1", "axis0"], ["p"]), node("Add", ["w", "p"], ["x"]),
+        node("Unsqueeze", ["mask", "axes12"], ["m4"]), node("Cast", ["m4"], ["mf"], to=FLOAT),
+        node("Sub", ["unit", "mf"], ["inv"]), node("Mul", ["inv", "lowest"], ["added"]),
+        node("Concat", ["b1", "s1", "heads", "rest"], ["split"], axis=0),
+        node("Concat", ["b1", "s1", "width"], ["joined"], axis=0),
+    ]  # fmt: skip
+    for n in "qkv":
+        perm = [0, 2, 3, 1] if n == "k" else [0, 2, 1, 3]
+        nodes += [
+            node("MatMul", ["x", f"w{n}"], [f"{n}0"]), node("Reshape", [f"{n}0", "split"], [f"{n}1"]),
+            node("Transpose", [f"{n}1"], [n], perm=perm),
+        ]  # fmt: skip
+    nodes += [
+        node("MatMul", ["q", "k"], ["qk"]), node("Div", ["qk", "root"], ["scaled"]), node("Add", ["scaled", "added"], ["masked"]),
+        node("Softmax", ["masked"], ["attention"], axis=-1), node("MatMul", ["attention", "v"], ["av"]),
+        node("Transpose", ["av"], ["back"], perm=[0, 2, 1, 3]), node("Reshape", ["back", "joined"], ["flat"]),
+        node("MatMul", ["flat", "wo"], ["o"]), node("Add", ["x", "o"], ["r"]),
+        node("LayerNormalization", ["r", "scale", "shift"], ["n"], axis=-1),
+        node("MatMul", ["n", "up"], ["u"]), node("Add", ["u", "bias"], ["ub"]),
+        node("Div", ["ub", "sqrt2"], ["e0"]), node("Erf", ["e0"], ["e1"]), node("Add", ["e1", "unit"], ["e2"]),
+        node("Mul", ["ub", "e2"], ["e3"]), node("Mul", ["e3", "half"], ["gelu"]),
+        node("MatMul", ["gelu", "down"], ["d"]), node("Add", ["n", "d"], ["y"]),
+    ]  # fmt: skip
+    inputs = [info("ids", "batch", "length", kind=INT), info("mask", "batch", "length", kind=INT)]
+    used = {name for n in nodes for name in n.input}
+    return model(nodes, inputs, opset=17, **{n: w for n, w in weights.items() if n in used})
+
+
+def test_a_transformer_of_named_batch_and_length() -> None:
+    """One import and one program for all sizes; the reference is onnx's own."""
+    proto = transformer()
+    module = import_onnx(proto)
+    assert not any(isinstance(op, DynamicOp) for op in main(module).body.block.ops)
+    (result,) = main(module).body.block.last_op.operands
+    assert [str(d) for d in shape_of(result)] == ["batch", "length", "16"]
+    compiled = tfc.compile(import_onnx(proto))
+    expected = onnx.reference.ReferenceEvaluator(proto)
+    for batch, length in ((1, 1), (2, 7), (3, 12)):
+        rng = np.random.default_rng(batch)
+        feeds = {"ids": rng.integers(0, 11, (batch, length)), "mask": rng.integers(0, 2, (batch, length))}
+        feeds["mask"][:, 0] = 1
+        (y,) = expected.run(None, feeds)
+        np.testing.assert_allclose(interpret(module, feeds)[0], y, rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(compiled.run(feeds)["y"], y, rtol=2e-5, atol=2e-5)
