@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from xdsl.dialects.builtin import ModuleOp
 
+from tfc.codegen import build
 from tfc.codegen.artifact.manifest import Manifest
 from tfc.codegen.artifact.weights import Weights
-from tfc.codegen.cpu.objects import compile_llvm
+from tfc.codegen.cpu.objects import compile_all
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.cpu.translate import translate
 from tfc.codegen.host import describe_program, emit_host
@@ -72,9 +73,14 @@ class Binary:
     """A compiled model: code whose weights are still outside."""
 
     manifest: Manifest
-    llvm: str = field(repr=False)
     object: bytes = field(repr=False)
     weights: Weights = field(repr=False)
+    lowered: Lowered = field(repr=False)
+
+    @property
+    def llvm(self) -> str:
+        """All of the code as one LLVM module."""
+        return emit_llvm(self.lowered)[0]
 
 
 def optimise(module: ModuleOp, options: Options) -> None:
@@ -97,24 +103,50 @@ def emit_llvm(lowered: Lowered, *, in_process: bool = False) -> tuple[str, Manif
             is the process's; else the module is self-contained but for its weights.
     """
     messages: list[str] = []
-    target, options = lowered.target, lowered.options
-    kernels = translate(lowered.kernels, target, messages, linkage="internal")
-    manifest = describe_program(lowered.program, target, messages, threads=options.threads)
-    interface = emit_host(
+    kernels = translate(lowered.kernels, lowered.target, messages, linkage="internal")
+    manifest = _describe(lowered, messages)
+    interface = _interface(lowered, manifest, bound_weights=in_process, shared_pool=in_process)
+    pool = "" if in_process else pool_llvm(lowered.target.triple)
+    return "\n".join(part for part in (kernels, interface, pool) if part), manifest
+
+
+def emit_object(lowered: Lowered, *, in_process: bool = False) -> tuple[bytes, Manifest]:
+    """The same as one object file, in which each kernel was generated for itself or cached."""
+    target = lowered.target
+    if not build.is_joined(target):
+        text, manifest = emit_llvm(lowered, in_process=in_process)
+        return compile_all([text], target)[0], manifest
+    messages: list[str] = []
+    names = [k.sym_name.data for k in lowered.kernels]
+    texts = [translate([k], target, messages, symbol=build.SYMBOL) for k in lowered.kernels]
+    manifest = _describe(lowered, messages)
+    interface = _interface(lowered, manifest, bound_weights=in_process, shared_pool=True)
+    others = [f'target triple = "{target.triple}"\n{build.declarations(names)}{interface}']
+    if not in_process:
+        others.append(pool_llvm(target.triple, exported=True))
+    objects = compile_all([*texts, *others], target)
+    return build.join(objects[: len(texts)], names, objects[len(texts) :]), manifest
+
+
+def _describe(lowered: Lowered, messages: Sequence[str]) -> Manifest:
+    threads = lowered.options.threads
+    return describe_program(lowered.program, lowered.target, messages, threads=threads)
+
+
+def _interface(lowered: Lowered, manifest: Manifest, *, bound_weights: bool, shared_pool: bool) -> str:
+    return emit_host(
         lowered.program,
         lowered.kernels,
         manifest,
-        bound_weights=in_process,
-        shared_pool=in_process,
+        bound_weights=bound_weights,
+        shared_pool=shared_pool,
     )
-    pool = "" if in_process else pool_llvm(target.triple)
-    return "\n".join(part for part in (kernels, interface, pool) if part), manifest
 
 
 def emit(lowered: Lowered) -> Binary:
     """Compile to an object file for an artifact."""
-    text, manifest = emit_llvm(lowered)
-    return Binary(manifest, text, compile_llvm(text, lowered.target), lowered.weights)
+    data, manifest = emit_object(lowered)
+    return Binary(manifest, data, lowered.weights, lowered)
 
 
 def load(lowered: Lowered) -> Program:
@@ -122,8 +154,8 @@ def load(lowered: Lowered) -> Program:
     from tfc.runtime.jit import load_object
     from tfc.runtime.program import Program
 
-    text, manifest = emit_llvm(lowered, in_process=True)
-    library = load_object(compile_llvm(text, lowered.target))
+    data, manifest = emit_object(lowered, in_process=True)
+    library = load_object(data)
     constants = [op.value.data.contiguous() for op in lowered.constants]
     return Program(library.address, manifest.name, constants=constants, keep=library)
 

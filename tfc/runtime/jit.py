@@ -13,7 +13,8 @@ import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
-from tfc.codegen.cpu.objects import compile_llvm, machine
+from tfc.codegen.build import POOL
+from tfc.codegen.cpu.objects import compile_all, fresh_machine
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.pool import pool_llvm
 from tfc.errors import ArtifactError
@@ -21,7 +22,6 @@ from tfc.errors import ArtifactError
 if TYPE_CHECKING:
     from llvmlite import binding as llvm
 
-_POOL = ("tfc_parallel", "tfc_pool_acquire", "tfc_pool_release")
 _lock = threading.Lock()
 
 
@@ -33,7 +33,7 @@ class JitLibrary:
 
         target = Target.parse()
         self._engine: llvm.ExecutionEngine = binding.create_mcjit_compiler(
-            binding.parse_assembly(f'target triple = "{target.triple}"'), _fresh_machine(target)
+            binding.parse_assembly(f'target triple = "{target.triple}"'), fresh_machine(target)
         )
         try:
             self._engine.add_object_file(binding.ObjectFileRef.from_data(data))
@@ -63,12 +63,9 @@ def _shared_pool() -> JitLibrary:
     from llvmlite import binding
 
     target = Target.parse()
-    pool = JitLibrary(compile_llvm(pool_llvm(target.triple, exported=True), target))
-    for name in _POOL:
+    (data,) = compile_all([pool_llvm(target.triple, exported=True)], target)
+    pool = JitLibrary(data)
+    for name in POOL:
         binding.add_symbol(name, pool.address(name))
     return pool
 
-
-def _fresh_machine(target: Target) -> llvm.TargetMachine:
-    """A code generator of its own: an engine takes it over."""
-    return machine.__wrapped__(target)

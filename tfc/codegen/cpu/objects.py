@@ -6,13 +6,17 @@ level 1 then gives the speed of O3 at a third of its compile time.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
+from tfc.codegen.cache import key_of, object_cache
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.llvm import Machine, generate, generator, new_generator
+from tfc.codegen.llvm import parse as parse_llvm
 from tfc.errors import InternalError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llvmlite import binding as llvm
 
 CODEGEN_LEVEL = 1
@@ -30,7 +34,28 @@ def compile_llvm(text: str, target: Target, *, opt: int = CODEGEN_LEVEL) -> byte
     Raises:
         InternalError: ``text`` is not valid IR; the message shows the line.
     """
-    return machine(target, opt).emit_object(parse(text))
+    try:
+        return generate(text, machine_of(target, opt))
+    except RuntimeError as error:
+        raise _invalid(error) from error
+
+
+def compile_all(texts: Sequence[str], target: Target) -> list[bytes]:
+    """An object file of each text, from the cache where it was made before.
+
+    Raises:
+        InternalError: a text is not valid IR.
+    """
+    cache, machine = object_cache(), machine_of(target)
+    if cache is None:
+        return [compile_llvm(text, target) for text in texts]
+    keys = [key_of(text, machine) for text in texts]
+    made = {key: cache.get(key) for key in keys}
+    for key, text in zip(keys, texts, strict=True):
+        if made[key] is None:
+            made[key] = data = compile_llvm(text, target)
+            cache.put(key, data)
+    return [data for key in keys if (data := made[key]) is not None]
 
 
 def llvm_assembly(text: str, target: Target, *, opt: int = CODEGEN_LEVEL) -> str:
@@ -40,27 +65,26 @@ def llvm_assembly(text: str, target: Target, *, opt: int = CODEGEN_LEVEL) -> str
 
 def parse(text: str) -> llvm.ModuleRef:
     """The verified module of ``text``."""
-    binding = _llvm()
     try:
-        module = binding.parse_assembly(text)
-        module.verify()
+        return parse_llvm(text)
     except RuntimeError as error:
-        raise InternalError(f"bug in tfc: invalid LLVM IR\n{error}") from error
-    return module
+        raise _invalid(error) from error
 
 
-@cache
+def _invalid(error: RuntimeError) -> InternalError:
+    return InternalError(f"bug in tfc: invalid LLVM IR\n{error}")
+
+
+def machine_of(target: Target, opt: int = CODEGEN_LEVEL) -> Machine:
+    """How LLVM calls ``target``."""
+    return Machine(target.triple, target.isa.llvm, target.features, opt)
+
+
 def machine(target: Target, opt: int = CODEGEN_LEVEL) -> llvm.TargetMachine:
     """LLVM's code generator for ``target``."""
-    return _llvm().Target.from_triple(target.triple).create_target_machine(
-        cpu=target.isa.llvm, features=target.features, opt=opt, reloc="pic", codemodel="small"
-    )
+    return generator(machine_of(target, opt))
 
 
-@cache
-def _llvm():  # pyright: ignore # a module: llvmlite is imported when code is first generated
-    from llvmlite import binding
-
-    binding.initialize_all_targets()
-    binding.initialize_all_asmprinters()
-    return binding
+def fresh_machine(target: Target) -> llvm.TargetMachine:
+    """A code generator of its own: an engine takes it over."""
+    return new_generator(machine_of(target))

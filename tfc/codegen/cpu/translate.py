@@ -42,6 +42,7 @@ def translate(
     messages: list[str] | None = None,
     *,
     linkage: str = "hidden",
+    symbol: str | None = None,
 ) -> str:
     """LLVM IR of some kernels.
 
@@ -52,13 +53,14 @@ def translate(
             that are not in it are appended.
         linkage: "hidden", or "internal" where the callers stand in the same text: two models
             in one program may then have kernels of one name.
+        symbol: the name of a single kernel in the text, instead of its own.
 
     Raises:
         InternalError: an operation stands there for which there is no rule.
     """
     module = Module(target, [] if messages is None else messages)
     for function in functions:
-        module.bodies.append(Translator(module).function(function, linkage))
+        module.bodies.append(Translator(module).function(function, linkage, symbol))
     return module.text
 
 
@@ -70,7 +72,9 @@ class Translator:
         self.values: dict[SSAValue, Value] = {}
         self.status = ""
 
-    def function(self, op: kernel.FuncOp, linkage: str = "hidden") -> str:
+    def function(
+        self, op: kernel.FuncOp, linkage: str = "hidden", symbol: str | None = None
+    ) -> str:
         """The definition of ``op``, as text."""
         code = self.code
         arguments = op.body.block.args
@@ -82,7 +86,7 @@ class Translator:
             slot = code.at("i64", "%args", str(len(arguments)))
             self.status = code.op(f"load ptr, ptr {slot}, align 8, !noundef !1")
         self.block(op.body.block)
-        head = f"define {linkage} void @{op.sym_name.data}(ptr %args, i64 %lo, i64 %hi)"
+        head = f"define {linkage} void @{symbol or op.sym_name.data}(ptr %args, i64 %lo, i64 %hi)"
         body = "\n".join([*code.entry, *code.lines])
         return f"{head} nounwind {code.target.attributes} {{\nentry:\n{body}\n  ret void\n}}\n"
 

@@ -1,0 +1,228 @@
+"""The cache of objects on disk, and objects of models made from cached and joined parts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfc
+from tfc.codegen.artifact import elf
+from tfc.codegen.artifact.link import link
+from tfc.codegen.cache import SHARDS, ObjectCache, key_of, object_cache
+from tfc.codegen.cpu import objects
+from tfc.codegen.cpu.objects import compile_all, compile_llvm, machine_of
+from tfc.codegen.cpu.targets import Target
+from tfc.compiler import Lowered, emit, emit_llvm, lower, save
+from tfc.model import as_module
+from tfc.options import Options
+
+TARGET = Target.parse(cpu="x86-64-v3")
+TEXTS = [f"define i32 @f() {{\n  ret i32 {k}\n}}\n" for k in range(3)]
+KEY = "0123456789abcdef"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a cache that is switched on."""
+    monkeypatch.setenv("TFC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TFC_CACHE", "1")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def generated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that LLVM is given."""
+    texts: list[str] = []
+
+    def noted(text: str, *rest: Any) -> bytes:
+        texts.append(text)
+        return generate(text, *rest)
+
+    generate: Callable[..., bytes] = objects.generate
+    monkeypatch.setattr(objects, "generate", noted)
+    return texts
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
+# Entries
+
+
+def test_an_entry_is_read_back(tmp_path: Path) -> None:
+    cache = ObjectCache(tmp_path)
+    assert cache.get(KEY) is None
+    cache.put(KEY, b"code")
+    assert cache.get(KEY) == b"code"
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", bytes(40)])
+def test_a_damaged_entry_is_a_miss_and_removed(tmp_path: Path, damage: bytes) -> None:
+    cache = ObjectCache(tmp_path)
+    cache.put(KEY, b"code")
+    (path,) = entries(tmp_path)
+    path.write_bytes(damage)
+    assert cache.get(KEY) is None
+    assert not path.exists()
+
+
+def test_one_flipped_bit_is_seen(tmp_path: Path) -> None:
+    cache = ObjectCache(tmp_path)
+    cache.put(KEY, b"code")
+    (path,) = entries(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    assert cache.get(KEY) is None
+
+
+def test_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
+    """Three entries of 1,000 bytes fit; the first is read before the fourth comes, so it stays."""
+    cache = ObjectCache(tmp_path, max_bytes=3200 * SHARDS)
+    for k in range(3):
+        cache.put(f"{0:08x}{k}", bytes(1000))
+        os.utime(entries(tmp_path)[k], ns=(k, k))
+    assert cache.get(f"{0:08x}0") is not None
+    cache.put(f"{0:08x}3", bytes(1000))
+    assert [p.name[-1] for p in entries(tmp_path)] == ["0", "2", "3"]
+
+
+def test_an_object_larger_than_a_shard_is_not_kept(tmp_path: Path) -> None:
+    cache = ObjectCache(tmp_path, max_bytes=1000 * SHARDS)
+    cache.put(KEY, bytes(1000))
+    assert not entries(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cache = ObjectCache(tmp_path / "file")
+    cache.put(KEY, b"code")
+    assert cache.get(KEY) is None
+
+
+def test_only_the_owner_can_read_it(folder: Path) -> None:
+    compile_all(TEXTS, TARGET)
+    assert all(not p.stat().st_mode & 0o077 for p in [folder, *folder.rglob("*")])
+
+
+@pytest.mark.parametrize("value", ["0", "off"])
+def test_it_can_be_switched_off(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("TFC_CACHE", value)
+    assert object_cache() is None
+    compile_all(TEXTS, TARGET)
+    assert not folder.exists()
+
+
+def test_the_users_cache_folder_is_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFC_CACHE", "1")
+    monkeypatch.delenv("TFC_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert object_cache() == ObjectCache(tmp_path / "tfc")
+
+
+def test_writers_at_once_leave_whole_entries(folder: Path) -> None:
+    """Four processes write and read the same few entries; none ever sees part of one."""
+    program = (
+        "from tfc.codegen.cache import object_cache\n"
+        "cache = object_cache()\n"
+        "for n in range(200):\n"
+        "    key, data = f'{n % 5:08x}', bytes([n % 5]) * 50_000\n"
+        "    found = cache.get(key)\n"
+        "    assert found is None or found == data\n"
+        "    cache.put(key, data)\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(4)]
+    assert [p.wait() for p in running] == [0] * 4
+    assert len(entries(folder)) == 5
+
+
+# Keys
+
+
+def test_a_key_depends_on_text_and_machine() -> None:
+    machine = machine_of(TARGET)
+    others = [machine_of(Target.parse(cpu="x86-64-v4")), machine_of(TARGET, 2)]
+    keys = [key_of(TEXTS[0], m) for m in (machine, *others)] + [key_of(TEXTS[1], machine)]
+    assert len(set(keys)) == 4
+
+
+def test_a_text_is_generated_once(folder: Path, generated: list[str]) -> None:
+    first = compile_all([*TEXTS, TEXTS[0]], TARGET)
+    assert generated == TEXTS
+    assert compile_all([*TEXTS, TEXTS[0]], TARGET) == first
+    assert generated == TEXTS
+    assert first == [compile_llvm(text, TARGET) for text in [*TEXTS, TEXTS[0]]]
+
+
+def test_a_damaged_entry_is_made_again(folder: Path, generated: list[str]) -> None:
+    first = compile_all(TEXTS, TARGET)
+    entries(folder)[1].write_bytes(b"damaged")
+    assert compile_all(TEXTS, TARGET) == first
+    assert len(generated) == 4
+    assert compile_all(TEXTS, TARGET) == first
+    assert len(generated) == 4
+
+
+# Models
+
+
+def model(name: str = "net", threads: int = 1, *, steps: int = 2) -> Lowered:
+    """Softmaxes and sums of several sizes: kernels with helper functions and constants."""
+    with tfc.Graph().as_default():
+        x = tfc.placeholder(tfc.float32, [300, 40], name="x")
+        y = x
+        for _ in range(steps):
+            y = tfc.nn.softmax(y) + tfc.tanh(tfc.reduce_sum(y, axis=0))
+        y = tfc.matmul(y, tfc.constant(np.eye(40, 30, dtype=np.float32)))
+        options = Options(name=name, threads=threads)
+        return lower(as_module(y, [x], options), options)
+
+
+def test_an_artifact_is_the_same_from_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = emit(model()).object
+    assert emit(model()).object == made
+    monkeypatch.setenv("TFC_CACHE", "0")
+    assert emit(model()).object == made
+
+
+def test_models_share_kernels(folder: Path, generated: list[str]) -> None:
+    emit(model("one"))
+    generated.clear()
+    emit(model("two", threads=2))
+    assert len(generated) == 1  # the interface, in which the name is
+
+
+def test_joined_kernels_compute_what_one_module_computes(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((300, 40), dtype=np.float32)
+    for threads in (1, 2):
+        lowered = model(threads=threads)
+        whole = compile_llvm(emit_llvm(lowered)[0], lowered.target)
+        binary = emit(lowered)
+        results: list[bytes] = []
+        for k, data in enumerate((whole, binary.object)):
+            path = tmp_path / f"{threads}{k}.so"
+            with path.open("wb") as file:
+                link(file, [data], lowered.weights, "net_weights")
+            results.append(tfc.load(path)(x).tobytes())
+        save(binary, tmp_path / "net.o")
+        results.append(tfc.load(tmp_path / "net.o")(x).tobytes())
+        assert results[0] == results[1] == results[2]
+
+
+def test_only_the_interface_is_visible() -> None:
+    found = elf.read(emit(model(threads=2)).object).symbols
+    visible = {s.name for s in found if s.is_defined and s.binding != elf.STB_LOCAL}
+    assert visible
+    assert all(name.startswith("net_") for name in visible)
