@@ -142,3 +142,40 @@ def test_a_c_program_links_against_the_library(model: ctypes.CDLL, tmp_path: Pat
     program = tmp_path / "main"
     subprocess.run(["cc", source, model._name, "-o", program], check=True)
     subprocess.run([program], check=True)
+
+
+DEBUG = r"""
+define i32 @m_answer() !dbg !5 {
+  ret i32 42, !dbg !8
+}
+!llvm.dbg.cu = !{!0}
+!llvm.module.flags = !{!2, !3}
+!0 = distinct !DICompileUnit(language: DW_LANG_C99, file: !1, emissionKind: FullDebug)
+!1 = !DIFile(filename: "model.py", directory: ".")
+!2 = !{i32 2, !"Dwarf Version", i32 4}
+!3 = !{i32 2, !"Debug Info Version", i32 3}
+!5 = distinct !DISubprogram(name: "NAME", file: !1, line: 7, type: !6, unit: !0, spFlags: DISPFlagDefinition)
+!6 = !DISubroutineType(types: !{null})
+!8 = !DILocation(line: 9, scope: !5)
+"""
+
+
+@pytest.mark.skipif(not shutil.which("readelf"), reason="needs readelf")
+def test_debug_information_is_kept(tmp_path: Path) -> None:
+    text = DEBUG.replace("NAME", "answer"), DEBUG.replace("NAME", "other").replace("m_a", "m_o")
+    found = library(tmp_path / "debug.so", [compiled(t) for t in text])
+    assert found.m_answer() == 42
+    command = ["readelf", "--debug-dump=info,decodedline", found._name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    for word in ("answer", "other", "model.py"):
+        assert word in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("strip"), reason="needs strip")
+def test_a_stripped_library_still_works(model: ctypes.CDLL, tmp_path: Path) -> None:
+    stripped = tmp_path / "stripped.so"
+    subprocess.run(["strip", model._name, "-o", stripped], check=True)
+    assert stripped.stat().st_size < Path(model._name).stat().st_size
+    again = ctypes.CDLL(str(stripped))
+    assert [again.m_count(), again.m_compare(b"a", b"a")] == [8, 0]
