@@ -75,6 +75,8 @@ class Part:
 
 
 class _Generator:
+    """Writes one kernel; see the module's docstring for its loops."""
+
     def __init__(
         self, op: FusionOp, contract: ContractOp, e: Emitter, evaluator: Evaluator, target: Target
     ) -> None:
@@ -299,15 +301,13 @@ class _Generator:
         whole = isinstance(self.depth.extent, int) and self.depth.extent % unroll == 0
         main = high if whole else low + (high - low) // unroll * unroll
 
-        def step(k: Dim, tiles: Sequence[SSAValue]) -> Sequence[SSAValue]:
-            return self._step(x + k * self.depth.x, w + k * self.depth.w, height, tiles)
+        def step(k: Dim, sums: Sequence[SSAValue]) -> Sequence[SSAValue]:
+            return self._step(x + k * self.depth.x, w + k * self.depth.w, height, sums)
 
         if main != low:
             with self.e.loop(main, lower=low, step=unroll, carried=sums) as loop:
-                tiles = loop.carried
                 for u in range(unroll):
-                    tiles = step(loop.variable + u, tiles)
-                loop.carry(tiles)
+                    loop.carry(step(loop.variable + u, loop.carried))
             sums = loop.results
         if isinstance(main, int) and isinstance(high, int):
             for k in range(main, high):
@@ -318,7 +318,8 @@ class _Generator:
             sums = loop.results
         return sums
 
-    def _step(self, x: Dim, w: Dim, height: int, tiles: Sequence[SSAValue]) -> Sequence[SSAValue]:
+    def _step(self, x: Dim, w: Dim, height: int, sums: Sequence[SSAValue]) -> Sequence[SSAValue]:
+        """``sums`` and the products of one column of x with one row of the panel."""
         rows = self.e.index(self.row.x)
         column = self.e(
             kernel.LoadOp(
@@ -327,7 +328,7 @@ class _Generator:
         )
         column = self._widen(column)
         result: list[SSAValue] = []
-        for part, tile, mask in zip(self.parts, tiles, self.masks, strict=True):
+        for part, tile, mask in zip(self.parts, sums, self.masks, strict=True):
             type_ = VectorType(self.stored, [part.lanes])
             mask = None if self.contract.packed else mask
             row = self.e(kernel.LoadOp(self.w, self.e.index(w + part.first), type_, mask=mask))
