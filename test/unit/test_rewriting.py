@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from graphs import Graph
 from spoilers import GoRound
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
@@ -11,10 +13,12 @@ from xdsl.ir import Operation
 from xdsl.utils.exceptions import VerifyException
 
 from tfc.dialects import context
+from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.elementwise import AddOp, CastOp, ExpOp, NegOp
 from tfc.errors import InternalError
 from tfc.location import describe
 from tfc.modulefile import module_text, read_module
+from tfc.passes.cse import Cse
 from tfc.passes.effects import is_dead, is_pure, is_removable
 from tfc.passes.rewriting import Emitter, Rewritten, RuleSet, apply_rules, observing, producer, rule
 from tfc.passes.verifying import verify_dominance
@@ -136,3 +140,15 @@ def test_effects_of_state() -> None:
     assert [is_removable(op) for op in (variable, read, assign, neg)] == [True, True, False, True]
     assert [is_dead(op) for op in (variable, read, assign, neg)] == [False, False, False, True]
     assert not is_removable(ret) or not ret.results
+
+
+def test_large_constants_are_merged_by_all_their_bytes() -> None:
+    x = np.arange(1000, dtype=np.float32)
+    y = x.copy()
+    y[1] = -1  # beside what is looked at first
+    graph = Graph([])
+    values = [graph(ConstantOp(a)) for a in (x, y, x.copy(), y.copy())]
+    root = graph.finish(values)
+    Cse().apply(Context(), root)
+    first, second, ret = operations(root)
+    assert [v.owner for v in ret.operands] == [first, second, first, second]

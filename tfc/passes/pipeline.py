@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PASSES: dict[str, str] = {
     "simplify-shapes": "tfc.passes.simplify_shapes:SimplifyShapes",
+    "require-extents": "tfc.passes.require_extents:RequireExtents",
     "canonicalize": "tfc.passes.canonicalize:Canonicalize",
     "fold-constants": "tfc.passes.fold_constants:FoldConstants",
     "cse": "tfc.passes.cse:Cse",
@@ -41,6 +42,7 @@ PASSES: dict[str, str] = {
     "decompose": "tfc.passes.decompose:Decompose",
     "sink-transposes": "tfc.passes.sink_transposes:SinkTransposes",
     "pack-contractions": "tfc.passes.pack_contractions:PackContractions",
+    "transpose-results": "tfc.passes.transpose_results:TransposeResults",
     "expand-updates": "tfc.passes.expand_updates:ExpandUpdates",
     "order-memory": "tfc.passes.order_memory:OrderMemory",
     "fuse": "tfc.passes.fuse:Fuse",
@@ -63,9 +65,9 @@ class Stage:
 STAGES: tuple[Stage, ...] = (
     Stage(
         "shapes",
-        "simplify-shapes",
+        "simplify-shapes,require-extents",
         "every extent is a number or a function of named dims; no Dynamic operation is left "
-        "whose operand could be known",
+        "whose operand could be known; what is expected of the dims is written down",
     ),
     Stage(
         "simplify",
@@ -81,7 +83,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "fusion",
-        "pack-contractions,expand-updates,fuse,order-memory",
+        "pack-contractions,transpose-results,expand-updates,fuse,order-memory",
         "every operation is in a fusion, is a view, or is a named kernel",
     ),
     Stage("kernels", "lower-to-kernels", "no tensor type is left in a kernel"),

@@ -55,3 +55,16 @@ func.func @effects() -> (tensor<2xf32>, tensor<2xf32>) {
   %z, %t = tfc.read %w : !tfc.resource<tensor<2xf32>> -> tensor<2xf32>, !tfc.control
   func.return %y, %z : tensor<2xf32>, tensor<2xf32>
 }
+
+// Constants are merged by their values, also where only a look at all of them tells them apart.
+// CHECK-LABEL: func.func @constants
+// CHECK-NEXT:    %[[A:.*]] = tfc.constant [1.0, 2.0, 3.0]
+// CHECK-NEXT:    %[[B:.*]] = tfc.constant [1.0, 2.0, 4.0]
+// CHECK-NEXT:    func.return %[[A]], %[[B]], %[[A]], %[[B]]
+func.func @constants() -> (tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>) {
+  %a = tfc.constant [1.0, 2.0, 3.0] : tensor<3xf32>
+  %b = tfc.constant [1.0, 2.0, 4.0] : tensor<3xf32>
+  %c = tfc.constant [1.0, 2.0, 3.0] : tensor<3xf32>
+  %d = tfc.constant [1.0, 2.0, 4.0] : tensor<3xf32>
+  func.return %a, %b, %c, %d : tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>
+}
