@@ -34,10 +34,10 @@ from tfc.codegen.isa import BASELINE, checked, missing_llvm
 from tfc.codegen.pool import DECLARATIONS, MAX_THREADS
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.types import dtype_of, shape_of
-from tfc.dims import Atom, Dim, Expr, evaluate, parse
+from tfc.dims import Atom, Dim, Expr, evaluate, names, parse
 
 NULL_POINTER, NO_MEMORY, BAD_THREADS, NO_THREADS = -1, -3, -4, -5
-BAD_DIM, MISSING_FEATURE = -200, -100
+MISSING_FEATURE, BAD_DIM, BAD_EXTENT = -100, -200, -1000
 """Codes of the interface itself; code ``BAD_DIM - k`` is about dim ``k``, and so on.
 
 Positive codes are those of ``kernel.check``.
@@ -68,7 +68,7 @@ def describe_program(
         threads=threads,
         arena_size=program.arena_size,
         weights_size=program.weights.value.data,
-        errors=tuple(_errors(target, [d.name for d in dims], messages)),
+        errors=tuple(_errors(target, [d.name for d in dims], messages, program.requirements)),
     )
 
 
@@ -78,7 +78,7 @@ def _described(given: Iterable[host.PortAttr]) -> Iterator[tuple[str, str, Seque
 
 
 def _errors(
-    target: Target, dims: Sequence[str], messages: Sequence[str]
+    target: Target, dims: Sequence[str], messages: Sequence[str], required: Sequence[tuple[Dim, str]]
 ) -> Iterator[ErrorMessage]:
     yield ErrorMessage(NULL_POINTER, "a pointer is null")
     yield ErrorMessage(NO_MEMORY, "out of memory")
@@ -90,9 +90,16 @@ def _errors(
         yield ErrorMessage(MISSING_FEATURE - k, text)
     for k, name in enumerate(dims):
         yield ErrorMessage(BAD_DIM - k, f"the dim {name} is not in 1..{LARGEST_DIM}")
+    for k, (_, message) in enumerate(required):
+        yield _located(BAD_EXTENT - k, message)
     for k, message in enumerate(messages, 1):
-        where, mark, rest = message.rpartition(": '")  # as `kernel.check` words it, where it can
-        yield ErrorMessage(k, f"'{rest}", where) if mark else ErrorMessage(k, message)
+        yield _located(k, message)
+
+
+def _located(code: int, message: str) -> ErrorMessage:
+    """A message ``model.py:7: 'tfc.gather': ...`` with its place apart."""
+    where, mark, rest = message.partition(": 'tfc.")
+    return ErrorMessage(code, f"'tfc.{rest}", where) if mark else ErrorMessage(code, message)
 
 
 def emit_host(
@@ -430,6 +437,10 @@ class _Run:
         self.sizes.read_dims(
             {k: f"i32 {NULL_POINTER if k < 0 else BAD_DIM - k}" for k in range(-1, len(self.manifest.dims))}
         )
+        for k, (extent, _) in enumerate(self.program.requirements):
+            if names(extent) <= {d.name for d in self.manifest.dims}:
+                below = code.op(f"icmp slt i64 {self.sizes.value(extent)}, 0")
+                _leave_if(code, below, f"i32 {BAD_EXTENT - k}")
         self._reserve_arena()
         code.lines.append(f"  %weights = load ptr, ptr {_slot(code, _WEIGHTS)}, align 8")
         threads = code.op(f"load i64, ptr {_slot(code, _THREADS)}, align 8")

@@ -96,6 +96,7 @@ class _Lowering:
             named_dims([shape_of(a.type) for a in body.args]),
             Region(self.block),
             weights=self.weights,
+            requires=self.function.attributes.get("tfc.requires"),  # pyright: ignore # require-extents
         )
         program.location = self.function.location
         return list(self.kernels.values()), program

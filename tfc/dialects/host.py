@@ -102,7 +102,7 @@ def buffer_of(type_: Attribute) -> MemRefType[Attribute]:
 
 
 _PORTS = ("inputs", "outputs", "variables")
-_SHOWN = ("dims", *_PORTS, "arena", "weights")
+_SHOWN = ("dims", *_PORTS, "arena", "weights", "requires")
 
 
 @irdl_op_definition
@@ -110,7 +110,8 @@ class ProgramOp(IRDLOperation):
     """One model: its interface, and the operations of a run.
 
     ``dims`` are the named dims in the order of the C interface, ``arena`` is the bytes of scratch
-    memory (set by ``assign-buffers``), ``weights`` the bytes of all constants.
+    memory (set by ``assign-buffers``), ``weights`` the bytes of all constants. Each entry of
+    ``requires`` is an expression of dims that is at least 0, and the error of a run where it is not.
 
     (C1) Positions of inputs, outputs and variables are those of ports.
     (C2) A launch names a kernel of the module, and gives it buffers of the elements it takes.
@@ -124,6 +125,7 @@ class ProgramOp(IRDLOperation):
     variables = prop_def(ArrayAttr[PortAttr])
     arena = prop_def(StringAttr)
     weights = prop_def(IntegerAttr)
+    requires = prop_def(ArrayAttr[ArrayAttr[StringAttr]])
     body = region_def("single_block")
     traits = traits_def(IsolatedFromAbove(), SymbolOpInterface(), NoTerminator())
 
@@ -137,9 +139,11 @@ class ProgramOp(IRDLOperation):
         body: Region | None = None,
         arena: Dim = 0,
         weights: int = 0,
+        requires: ArrayAttr[ArrayAttr[StringAttr]] | None = None,
     ) -> None:
         super().__init__(
             properties={
+                "requires": requires or ArrayAttr[ArrayAttr[StringAttr]]([]),
                 "sym_name": StringAttr(name),
                 "dims": ArrayAttr([StringAttr(d) for d in dims]),
                 "inputs": ArrayAttr(list(inputs)),
@@ -167,6 +171,10 @@ class ProgramOp(IRDLOperation):
     @property
     def arena_size(self) -> Dim:
         return parse(self.arena.data)
+
+    @property
+    def requirements(self) -> list[tuple[Dim, str]]:
+        return [(parse(extent.data), message.data) for extent, message in self.requires]
 
     @property
     def dim_names(self) -> list[str]:

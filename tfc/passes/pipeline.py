@@ -77,7 +77,8 @@ STAGES: tuple[Stage, ...] = (
     Stage("placement", "place", "every operation has a device"),
     Stage(
         "layout",
-        "decompose,canonicalize,fold-constants,sink-transposes,fold-constants,canonicalize,cse,prune",
+        "decompose,canonicalize,fold-constants,sink-transposes,"
+        "fold-constants,canonicalize,cse,prune",
         "only primitives and what a kernel generator wants whole; transposes only where data "
         "enters or leaves a layout",
     ),
@@ -180,7 +181,7 @@ def parse(text: str, options: Mapping[str, Any] | None = None) -> list[ModulePas
         specs = list(parse_pipeline(text))
     except ArgSpecParseError as error:
         raise OptionError(
-            f"expected a pipeline like 'canonicalize,fold-constants{{max-bytes=1000}}', got {text!r}",
+            f"expected a pipeline like 'cse,fold-constants{{max-bytes=1000}}', got {text!r}",
             help=str(error).strip().splitlines()[-1],
         ) from None
     return [p for spec in specs for p in _expand(spec, options or {})]
@@ -194,7 +195,9 @@ def pass_class(name: str) -> type[ModulePass]:
     """
     if (where := PASSES.get(name)) is None:
         known = [*PASSES, *SETS, *(s.name for s in STAGES)]
-        raise OptionError(f"unknown pass {name!r}", help=nearest(name, known) or "tfc-opt --list-passes")
+        raise OptionError(
+            f"unknown pass {name!r}", help=nearest(name, known) or "tfc-opt --list-passes"
+        )
     module, cls = where.split(":")
     return getattr(importlib.import_module(module), cls)
 
@@ -217,9 +220,11 @@ def _build(cls: type[ModulePass], spec: ArgSpec, options: Mapping[str, Any]) -> 
             known = [f.replace("_", "-") for f in fields]
             hint = nearest(name.replace("_", "-"), known)
             listed = f"its options are {', '.join(known)}" if known else "it takes none"
-            raise OptionError(f"{cls.name!r} has no option {name.replace('_', '-')!r}", help=hint or listed)
+            raise OptionError(
+                f"{cls.name!r} has no option {name.replace('_', '-')!r}", help=hint or listed
+            )
     try:
-        made = cls.from_spec(spec)
+        made = cls.from_spec(spec) if given else cls()
     except ValueError as error:
         raise OptionError(f"in {str(spec)!r}: {error}") from None
     wanted = {k: v for k, v in options.items() if k in fields and k not in given}

@@ -15,7 +15,9 @@ from __future__ import annotations
 import hashlib
 import mmap
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import ml_dtypes
@@ -196,9 +198,29 @@ def is_static(shape: Sequence[Dim]) -> bool:
     return all(isinstance(d, int) for d in shape)
 
 
+_assumed: ContextVar[list[tuple[Dim, Dim]] | None] = ContextVar("assumed", default=None)
+
+
 def compatible(x: Dim, y: Dim) -> bool:
     """Whether two extents may be equal at run time: equal, or one of them not known."""
-    return x == y or isinstance(x, Expr) or isinstance(y, Expr)
+    if x == y:
+        return True
+    if not isinstance(x, Expr) and not isinstance(y, Expr):
+        return False
+    if (found := _assumed.get()) is not None:
+        found.append((x, y))
+    return True
+
+
+@contextmanager
+def assumptions() -> Generator[list[tuple[Dim, Dim]], None, None]:
+    """The pairs of extents that `compatible` takes to be equal inside the block, unproven."""
+    found: list[tuple[Dim, Dim]] = []
+    token = _assumed.set(found)
+    try:
+        yield found
+    finally:
+        _assumed.reset(token)
 
 
 SMALL = 64
@@ -210,15 +232,16 @@ _blobs: weakref.WeakValueDictionary[str, Literal] = weakref.WeakValueDictionary(
 class Literal:
     """A constant tensor. A splat is a numpy array with stride 0, so it costs no memory.
 
-    ``key`` identifies dtype, shape and bytes, so equality and hashing read the bytes once; where
-    nobody asks (what folds into something else at once) they are not read at all.
+    ``key`` identifies dtype, shape and bytes; it is for texts. Hashing reads a few elements only, so
+    that 400 MB of weights, of which no two are equal, are not read to find that out.
     """
 
-    __slots__ = ("__weakref__", "_key", "array")
+    __slots__ = ("__weakref__", "_hash", "_key", "array")
 
     def __init__(self, array: Array) -> None:
         self.array = array
         self._key = ""
+        self._hash: int | None = None
 
     @property
     def key(self) -> str:
@@ -271,10 +294,16 @@ class Literal:
         )
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Literal) and self.key == other.key)
+        if self is other:
+            return True
+        return isinstance(other, Literal) and hash(self) == hash(other) and self.key == other.key
 
     def __hash__(self) -> int:
-        return hash(self.key)
+        if self._hash is None:
+            array = self.array
+            some = array.flat[:: max(array.size // 16, 1)].tobytes()
+            self._hash = hash((array.dtype.str, array.shape, self.is_splat, some))
+        return self._hash
 
     def __repr__(self) -> str:
         return f"Literal({self.key})"
