@@ -85,14 +85,19 @@ class Graph:
 
 
 def _named(prefix: str, count: int) -> ArrayAttr[DictionaryAttr]:
-    return ArrayAttr([DictionaryAttr({"tfc.name": StringAttr(f"{prefix}{k}")}) for k in range(count)])
+    return ArrayAttr(
+        [DictionaryAttr({"tfc.name": StringAttr(f"{prefix}{k}")}) for k in range(count)]
+    )
 
 
 @st.composite
 def modules(draw: Draw, max_operations: int = 14) -> Case:
     """A module of small tensors of f32, i32 and i1."""
     count = draw(st.integers(1, 3))
-    shapes = [tuple(draw(st.lists(st.sampled_from(EXTENTS), min_size=0, max_size=4))) for _ in range(count)]
+    shapes = [
+        tuple(draw(st.lists(st.sampled_from(EXTENTS), min_size=0, max_size=4)))
+        for _ in range(count)
+    ]
     kinds = [draw(st.sampled_from([f32, f32, f32, i32])) for _ in range(count)]
     g = Graph([tensor_type(s, k) for s, k in zip(shapes, kinds, strict=True)])
     for _ in range(draw(st.integers(1, max_operations))):
@@ -117,7 +122,9 @@ def convolutional(draw: Draw, max_operations: int = 10) -> Case:
     return Case(g.finish(draw(st.sampled_from([[pooled], [value], [pooled, value]]))))
 
 
-def _pick(draw: Draw, g: Graph, fits: Callable[[SSAValue], bool] = lambda _: True) -> SSAValue | None:
+def _pick(
+    draw: Draw, g: Graph, fits: Callable[[SSAValue], bool] = lambda _: True
+) -> SSAValue | None:
     found = [v for v in g.values if fits(v)]
     if not found:
         return None
@@ -155,7 +162,17 @@ def _constant(draw: Draw, g: Graph) -> None:
     g(ConstantOp(array))
 
 
-UNARY = (ew.NegOp, ew.AbsOp, ew.TanhOp, ew.FloorOp, ew.SignOp, ew.IsNanOp, act.ReluOp, act.SigmoidOp, act.SquareOp)
+UNARY = (
+    ew.NegOp,
+    ew.AbsOp,
+    ew.TanhOp,
+    ew.FloorOp,
+    ew.SignOp,
+    ew.IsNanOp,
+    act.ReluOp,
+    act.SigmoidOp,
+    act.SquareOp,
+)
 
 
 def _unary(draw: Draw, g: Graph) -> None:
@@ -212,8 +229,22 @@ def _reshape(draw: Draw, g: Graph) -> None:
     assert x is not None, "a graph has an argument"
     sizes = _sizes(x)
     merged = [int(np.prod(sizes[:2])), *sizes[2:]] if len(sizes) >= 2 else [1, *sizes]
-    others = [sizes, [*sizes, 1], [int(np.prod(sizes))], merged, [d for d in sizes if d != 1], [1, *sizes]]
-    g(ReshapeOp(x, draw(st.sampled_from(others))[:5] if len(sizes) < 4 else draw(st.sampled_from([sizes, merged]))))
+    others = [
+        sizes,
+        [*sizes, 1],
+        [int(np.prod(sizes))],
+        merged,
+        [d for d in sizes if d != 1],
+        [1, *sizes],
+    ]
+    g(
+        ReshapeOp(
+            x,
+            draw(st.sampled_from(others))[:5]
+            if len(sizes) < 4
+            else draw(st.sampled_from([sizes, merged])),
+        )
+    )
 
 
 def _transpose(draw: Draw, g: Graph) -> None:
@@ -264,7 +295,9 @@ def _concat(draw: Draw, g: Graph) -> None:
     x = _pick(draw, g, _ranked(1))
     if x is None:
         return
-    xs = [x] + [_pick(draw, g, lambda v: v.type == x.type) or x for _ in range(draw(st.integers(0, 2)))]
+    xs = [x] + [
+        _pick(draw, g, lambda v: v.type == x.type) or x for _ in range(draw(st.integers(0, 2)))
+    ]
     g(ConcatOp(xs, draw(st.integers(0, len(shape_of(x)) - 1))))
 
 

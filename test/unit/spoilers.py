@@ -70,5 +70,6 @@ class UseBeforeDefinition(ModulePass):
 
 
 SPOILERS = {
-    cls.name: f"spoilers:{cls.__name__}" for cls in (ChangeValues, GoRound, Crash, UseBeforeDefinition)
+    cls.name: f"spoilers:{cls.__name__}"
+    for cls in (ChangeValues, GoRound, Crash, UseBeforeDefinition)
 }

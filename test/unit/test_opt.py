@@ -71,8 +71,15 @@ def test_passes_are_listed_with_options_and_stages() -> None:
 
 
 def test_unknown_names_get_suggestions() -> None:
-    fails(opt("-p", "canonicalise"), 2, "unknown pass 'canonicalise'", "did you mean 'canonicalize'")
-    fails(opt("-p", "fold-constants{max-byte=3}"), 2, "no option 'max-byte'", "did you mean 'max-bytes'")
+    fails(
+        opt("-p", "canonicalise"), 2, "unknown pass 'canonicalise'", "did you mean 'canonicalize'"
+    )
+    fails(
+        opt("-p", "fold-constants{max-byte=3}"),
+        2,
+        "no option 'max-byte'",
+        "did you mean 'max-bytes'",
+    )
     fails(opt("-p", "cse{x=3}"), 2, "'cse' has no option 'x'", "it takes none")
     fails(opt("-p", "fold-constants{max-bytes=abc}"), 2, "fold-constants")
     fails(opt("-p", "cse,,"), 2, "expected a pipeline like")
@@ -93,7 +100,12 @@ def test_input_that_is_no_module() -> None:
 
 def test_rules_of_operations_name_the_line() -> None:
     broken = "\n\nfunc.func @f(%x : tensor<3xf32>) {\n  %y = tfc.tanh %x : tensor<3xf32> -> tensor<4xf32>\n  func.return\n}"
-    fails(opt(text=broken), 1, "<stdin>:4", "'tfc.tanh' (type): expected tensor<3xf32>, got tensor<4xf32>")
+    fails(
+        opt(text=broken),
+        1,
+        "<stdin>:4",
+        "'tfc.tanh' (type): expected tensor<3xf32>, got tensor<4xf32>",
+    )
 
 
 def test_output_is_written_as_a_whole_or_not_at_all() -> None:
@@ -153,7 +165,13 @@ def test_run_on_generated_and_on_given_inputs() -> None:
 
 
 def test_a_crash_leaves_a_file_that_crashes_again() -> None:
-    fails(opt("-p", "cse,crash,prune"), 3, "this is a bug in tfc", "tanh is too much", "tfc-opt tfc-opt-crash.mlir")
+    fails(
+        opt("-p", "cse,crash,prune"),
+        3,
+        "this is a bug in tfc",
+        "tanh is too much",
+        "tfc-opt tfc-opt-crash.mlir",
+    )
     text = Path("tfc-opt-crash.mlir").read_text()
     assert "// pipeline: crash\n" in text
     fails(opt("tfc-opt-crash.mlir", "--reproducer=again.mlir"), 3, "tanh is too much")
@@ -165,7 +183,9 @@ def test_rules_that_go_round_are_named() -> None:
 
 
 def test_a_use_before_its_definition_is_found() -> None:
-    fails(opt("-p", "use-before-definition"), 1, "'tfc.tanh': expected operand 0 to be defined before")
+    fails(
+        opt("-p", "use-before-definition"), 1, "'tfc.tanh': expected operand 0 to be defined before"
+    )
 
 
 def test_validation_names_the_pass_the_rule_and_the_difference() -> None:
@@ -185,7 +205,10 @@ def test_parts_of_a_file_and_expected_errors() -> None:
     outcome = opt("--split-input-file", "--verify-diagnostics", text=text)
     assert outcome.status == 0
     assert "func.func @f" in outcome.out
-    assert "<stdin>:4: error: 'tfc.neg' (type): expected tensor<2xf32>, got tensor<3xf32>" in outcome.out
+    assert (
+        "<stdin>:4: error: 'tfc.neg' (type): expected tensor<2xf32>, got tensor<3xf32>"
+        in outcome.out
+    )
     right = bad + "// expected-error {{expected tensor<2xf32>}}\n"
     assert opt("--verify-diagnostics", text=right).status == 0
     wrong = good + "// expected-error {{expected tensor<2xf32>}}\n"

@@ -108,7 +108,9 @@ def test_observers_hear_of_rules_only_inside() -> None:
 
 
 def test_rules_that_undo_each_other_are_reported() -> None:
-    with pytest.raises(InternalError, match=r"rules undo each other near there.* swap \(\d+ times\)"):
+    with pytest.raises(
+        InternalError, match=r"rules undo each other near there.* swap \(\d+ times\)"
+    ):
         GoRound().apply(Context(), module())
 
 
@@ -122,7 +124,9 @@ def test_dominance() -> None:
     last = parent.last_op
     assert last is not None, "a function returns"
     parent.insert_op_before(first, last)
-    with pytest.raises(VerifyException, match=r"'tfc\.neg': expected operand 0 to be defined before"):
+    with pytest.raises(
+        VerifyException, match=r"'tfc\.neg': expected operand 0 to be defined before"
+    ):
         verify_dominance(root)
 
 

@@ -60,7 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     add("file", nargs="?", default="-", help="the module to read; - (the default) is stdin")
     add("-o", "--output", metavar="FILE", help="where to write; stdout if left out")
     add("-p", "--passes", metavar="PIPELINE", help="passes and stages, in order; see --list-passes")
-    add("-t", "--target", default="mlir", metavar="FORM", help="mlir (the default), llvm, asm or obj")
+    add(
+        "-t",
+        "--target",
+        default="mlir",
+        metavar="FORM",
+        help="mlir (the default), llvm, asm or obj",
+    )
     add("--list-passes", action="store_true", help="list passes with their options, and stages")
     add("-v", "--version", action="store_true", help="print the version")
 
@@ -124,7 +130,9 @@ def _check_form(form: str) -> None:
     if form == "ptx":
         raise OptionError("there is no code generator for ptx yet", help="-t llvm, asm or obj")
     if form not in known:
-        raise OptionError(f"unknown target form {form!r}", help=nearest(form, known) or ", ".join(known))
+        raise OptionError(
+            f"unknown target form {form!r}", help=nearest(form, known) or ", ".join(known)
+        )
 
 
 def _read(file: str) -> tuple[str, str]:

@@ -36,7 +36,9 @@ def guarded(tool: str, body: Callable[[], int]) -> int:
         return status
 
 
-def parse_arguments(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+def parse_arguments(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> argparse.Namespace:
     """The options; one that is unknown is an error that names the nearest.
 
     Raises:
@@ -44,7 +46,8 @@ def parse_arguments(parser: argparse.ArgumentParser, arguments: Sequence[str]) -
     """
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
-        known = list(parser._option_string_actions)  # pyright: ignore[reportPrivateUsage] # no public list
+        names = parser._option_string_actions  # pyright: ignore[reportPrivateUsage] # no other list
+        known = list(names)
         name = unknown[0].split("=")[0]
         close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"{parser.prog} --help lists all"

@@ -29,7 +29,9 @@ _EXPECTED = re.compile(r"//\s*expected-error\s*\{\{(.*?)\}\}")
 class Session:
     """The options of a run, and who watches its passes."""
 
-    def __init__(self, options: argparse.Namespace, name: str, instruments: list[Instrument]) -> None:
+    def __init__(
+        self, options: argparse.Namespace, name: str, instruments: list[Instrument]
+    ) -> None:
         self.options, self.name, self.instruments = options, name, instruments
 
     def process(self, text: str, first_line: int) -> str | bytes:
@@ -61,7 +63,9 @@ class Session:
         missing = [e for e in expected if message is None or e not in message]
         for words in missing:
             got = "none" if message is None else message
-            sys.stderr.write(f"{self.name}:{first_line}: error: expected the error {words!r}, got {got}\n")
+            sys.stderr.write(
+                f"{self.name}:{first_line}: error: expected the error {words!r}, got {got}\n"
+            )
         return output, USER if missing else 0
 
     def _passes(self, module: ModuleOp, passes: list[Any], ctx: Context) -> None:

@@ -24,7 +24,6 @@ from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 from xdsl.traits import IsolatedFromAbove
 
-from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.elementwise import BinaryOp, CompareOp
 from tfc.passes.effects import is_pure
 from tfc.passes.rewriting import erase_dead, replace_value
@@ -58,14 +57,8 @@ def _merge_block(block: Block, seen: dict[Hashable, Operation]) -> None:
             continue
         if not op.results or not is_pure(op):
             continue
-        key = _sample(op) if isinstance(op, ConstantOp) else _key(op)
+        key = _key(op)
         first = seen.setdefault(key, op)
-        if isinstance(op, ConstantOp) and first is not op:  # alike: now all bytes count
-            if (whole := _key(first)) not in seen:
-                seen[whole] = first
-                added.append(whole)
-            key = _key(op)
-            first = seen.setdefault(key, op)
         if first is op:
             added.append(key)
         elif all(x.type == y.type for x, y in zip(op.results, first.results, strict=True)):
@@ -74,13 +67,6 @@ def _merge_block(block: Block, seen: dict[Hashable, Operation]) -> None:
             erase_dead(op)
     for key in added:  # the end of their scope
         del seen[key]
-
-
-def _sample(op: ConstantOp) -> Hashable:
-    """Equal for equal constants, without reading 400 MB of weights of which no two are equal."""
-    array = op.value.data.array
-    some = array.reshape(-1)[:: max(array.size // 16, 1)] if array.flags.c_contiguous else array.flat[:1]
-    return ConstantOp, array.dtype.str, array.shape, some.tobytes()
 
 
 def _key(op: Operation) -> Hashable:

@@ -123,13 +123,15 @@ class TraceRules(Instrument):
 class TimeReport(Instrument):
     """What each pass took, with the verifier counted, and the operations it left.
 
-         ms      %  what                       operations
-       41.2  100.0  total                      1203 -> 810
-       12.0   29.1    canonicalize             1203 -> 1100
-        9.9   24.0    (verify, 2 times)
+      ms      %  what                       operations
+    41.2  100.0  total                      1203 -> 810
+    12.0   29.1    canonicalize             1203 -> 1100
+     9.9   24.0    (verify, 2 times)
     """
 
-    rows: list[tuple[str, float, int, int]] = field(default_factory=list[tuple[str, float, int, int]])
+    rows: list[tuple[str, float, int, int]] = field(
+        default_factory=list[tuple[str, float, int, int]]
+    )
     verify_seconds: float = 0.0
     verify_count: int = 0
     started: float = 0.0

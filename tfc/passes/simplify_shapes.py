@@ -97,7 +97,9 @@ def _substitute(function: FuncOp, numbers: Mapping[str, Dim]) -> None:
     for op in function.walk():
         for name, attribute in op.properties.items():
             if isinstance(attribute, ShapeAttr):
-                op.properties[name] = ShapeAttr(tuple(substitute(d, numbers) for d in attribute.data))
+                op.properties[name] = ShapeAttr(
+                    tuple(substitute(d, numbers) for d in attribute.data)
+                )
         for result in op.results:
             if isinstance(result.type, TensorType) and not is_static(shape_of(result)):
                 shape = [substitute(d, numbers) for d in shape_of(result)]
@@ -197,12 +199,16 @@ def _slice(op: DynamicSliceOp, emit: Emitter) -> SSAValue | None:
     parts: list[_Part] = []
     if any(v is None for v in lists):
         return None
-    for n, start, limit, stride in zip(shape_of(op.x), *(v for v in lists if v is not None), strict=True):
+    for n, start, limit, stride in zip(
+        shape_of(op.x), *(v for v in lists if v is not None), strict=True
+    ):
         part = _part(n, start, limit, stride)
         if part is None:
             return None
         parts.append(part)
-    cut = emit(SliceOp(op.x, [p.start for p in parts], [p.size for p in parts], [p.stride for p in parts]))
+    cut = emit(
+        SliceOp(op.x, [p.start for p in parts], [p.size for p in parts], [p.stride for p in parts])
+    )
     turned = [d for d, p in enumerate(parts) if p.turned]
     return emit(ReverseOp(cut, turned)) if turned else cut
 
@@ -261,7 +267,9 @@ def _pad(op: DynamicPadOp, emit: Emitter) -> SSAValue | None:
     before, after = ([d for d in v if isinstance(d, int)] for v in (low, high))
     value = op.x
     if any(d > 0 for d in (*before, *after)):
-        value = emit(PadOp(value, op.value, [max(d, 0) for d in before], [max(d, 0) for d in after]))
+        value = emit(
+            PadOp(value, op.value, [max(d, 0) for d in before], [max(d, 0) for d in after])
+        )
     if any(d < 0 for d in (*before, *after)):
         starts = [max(-d, 0) for d in before]
         sizes = [n - b - max(-a, 0) for n, b, a in zip(shape_of(value), starts, after, strict=True)]

@@ -285,7 +285,9 @@ def _window(s: _Sinker, op: WindowReduceOp) -> bool:
     back = inverse(form.perm)
     lists = (op.window, op.strides, op.dilations, op.low, op.high)
     amounts = ([v.get_values()[d] for d in back] for v in lists)
-    s.set_form(op.result, Emitter(op)(WindowReduceOp(form.stored, op.kind.data, *amounts)), form.perm)
+    s.set_form(
+        op.result, Emitter(op)(WindowReduceOp(form.stored, op.kind.data, *amounts)), form.perm
+    )
     return True
 
 
@@ -295,7 +297,11 @@ def _reduce(s: _Sinker, op: ReduceOp | MeanOp) -> bool:
     dropped = [form.perm[a] for a in op.axes.get_values()]
     kept = [d for d in form.perm if d not in dropped]
     axes = sorted(dropped)
-    new = ReduceOp(form.stored, op.kind.data, axes) if isinstance(op, ReduceOp) else MeanOp(form.stored, axes)
+    new = (
+        ReduceOp(form.stored, op.kind.data, axes)
+        if isinstance(op, ReduceOp)
+        else MeanOp(form.stored, axes)
+    )
     s.set_form(op.result, Emitter(op)(new), tuple(sorted(kept).index(d) for d in kept))
     return True
 
@@ -356,7 +362,7 @@ class _Run:
 
 
 def _dot(s: _Sinker, op: DotOp) -> bool:
-    """A contraction names its dims, so it reads operands in any form that keeps its result's order."""
+    """A contraction names its dims: it reads any form that keeps the order of its result."""
     bx, by, cx, cy = op.dims()
     fx, fy = op.free()
     x, y = s.form(op.x), s.form(op.y)

@@ -41,7 +41,9 @@ def write_transposed(op: TransposeOp, emit: Emitter) -> Rewritten:
             return None
         axes.append(replace(axis, y=y))
     return emit(
-        ContractOp(inner.x, inner.w, wanted, axes, inner.lanes.value.data, packed=bool(inner.packed))
+        ContractOp(
+            inner.x, inner.w, wanted, axes, inner.lanes.value.data, packed=bool(inner.packed)
+        )
     )
 
 
@@ -54,7 +56,7 @@ def strides(shape: Sequence[Dim]) -> list[Dim]:
 
 
 def _moved(axis: Axis, shape: Sequence[Dim], moved: Sequence[Dim]) -> Dim | None:
-    """The distance of ``axis`` where dim ``d`` moves by ``moved[d]``; None if there is no one distance."""
+    """The distance of ``axis`` where dim ``d`` moves by ``moved[d]``; None if it has no one."""
     if axis.y == 0 or axis.extent == 1:
         return axis.y
     before = strides(shape)

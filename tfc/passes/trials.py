@@ -235,16 +235,29 @@ def _index_bound(value: SSAValue, sizes: Mapping[str, int]) -> int:
 
 _PASSES_INDICES = {
     f"tfc.{name}"
-    for name in ("add", "broadcast", "cast", "concat", "identity", "reshape", "select", "slice", "transpose")
+    for name in (
+        "add",
+        "broadcast",
+        "cast",
+        "concat",
+        "identity",
+        "reshape",
+        "select",
+        "slice",
+        "transpose",
+    )
 }
 
 
-def difference(expected: Mapping[str, Array], actual: Mapping[str, Array], exact: bool) -> str | None:
+def difference(
+    expected: Mapping[str, Array], actual: Mapping[str, Array], exact: bool
+) -> str | None:
     """Words for the first result that differs by more than it may, or None."""
     pairs = zip(expected.items(), actual.values(), strict=True)
     for number, ((name, x), y) in enumerate(pairs):
         if x.shape != y.shape or x.dtype != y.dtype:
-            return f"result {number} ({name!r}) from {x.dtype}{list(x.shape)} to {y.dtype}{list(y.shape)}"
+            was, now = (f"{a.dtype}{list(a.shape)}" for a in (x, y))
+            return f"result {number} ({name!r}) from {was} to {now}"
         words = _difference(x, y, exact)
         if words:
             return f"result {number} ({name!r}): {words}"
@@ -270,4 +283,7 @@ def _difference(x: Array, y: Array, exact: bool) -> str | None:
         sizes = np.where(wrong & np.isnan(sizes), np.inf, sizes)
     place = np.unravel_index(int(np.argmax(sizes)), sizes.shape)
     where = [int(i) for i in place]
-    return f"{int(wrong.sum())} elements; the largest difference at {where}: {x[place]} became {y[place]}"
+    return (
+        f"{int(wrong.sum())} elements; the largest difference at {where}: "
+        f"{x[place]} became {y[place]}"
+    )

@@ -86,7 +86,9 @@ class ValidateEachPass(Instrument):
         small = reduce_module(self.previous, pass_, self.context, trial)
         rules = rules_fired(small, pass_, self.context)
         path = self.directory / f"validate-{pass_.name}.mlir"
-        write_module(small, path, f"{HEADER} {pass_.name!r} changed a value\n// pipeline: {pass_}\n")
+        write_module(
+            small, path, f"{HEADER} {pass_.name!r} changed a value\n// pipeline: {pass_}\n"
+        )
         by = f", by the rules {', '.join(rules)}" if rules else ""
         count = sum(len(list(f.body.block.ops)) for f in functions(small))
         return ValueChanged(
@@ -130,7 +132,9 @@ def reduce_module(module: ModuleOp, pass_: ModulePass, context: Context, trial: 
 
 
 def _values(function: FuncOp) -> list[SSAValue]:
-    return [r for op in function.body.block.ops for r in op.results if isinstance(r.type, TensorType)]
+    return [
+        r for op in function.body.block.ops for r in op.results if isinstance(r.type, TensorType)
+    ]
 
 
 def _fetching(function: FuncOp, number: int) -> ModuleOp:

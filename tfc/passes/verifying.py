@@ -39,7 +39,7 @@ def _region(region: Region, seen: set[SSAValue]) -> None:
         added.extend(block.args)
         seen.update(block.args)
         for op in block.ops:
-            for operand in op._operands:  # pyright: ignore[reportPrivateUsage] # the view costs 1 us
+            for operand in op._operands:  # pyright: ignore[reportPrivateUsage] # a view: 1 us
                 if operand not in seen:
                     raise VerifyException(_message(op, operand))
             for inner in op.regions:

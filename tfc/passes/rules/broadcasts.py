@@ -43,7 +43,9 @@ def compute_before_broadcast(op: TensorOp, emit: Emitter) -> Rewritten:
     if lead is None or not all(_fits(b, o, lead) for b, o in zip(wide, op.operands, strict=True)):
         return None
     small = [_narrow(b, o, lead, emit) for b, o in zip(wide, op.operands, strict=True)]
-    return emit(BroadcastOp(emit(with_operands(op, small)), lead.shape.data, lead.dims.get_values()))
+    return emit(
+        BroadcastOp(emit(with_operands(op, small)), lead.shape.data, lead.dims.get_values())
+    )
 
 
 def _fits(broadcast: BroadcastOp | None, operand: SSAValue, lead: BroadcastOp) -> bool:

@@ -114,7 +114,7 @@ def broadcast_of_unit_dims(op: BroadcastOp, emit: Emitter) -> Rewritten:
 
 
 def _fill(places: list[int], rank: int) -> list[int] | None:
-    """Rising places below ``rank``: those given, and any for the -1 between; None if it is too tight."""
+    """Rising places below ``rank``: those given, and any for the -1 between; None if too tight."""
     filled = list(places)
     after = rank
     for k in reversed(range(len(places))):

@@ -28,7 +28,9 @@ def compose_reductions(op: ReduceOp, emit: Emitter) -> Rewritten:
         return None
     first = set(inner.axes.get_values())
     left = [d for d in range(len(shape_of(inner.x))) if d not in first]
-    return emit(ReduceOp(inner.x, op.kind.data, sorted(first | {left[a] for a in op.axes.get_values()})))
+    return emit(
+        ReduceOp(inner.x, op.kind.data, sorted(first | {left[a] for a in op.axes.get_values()}))
+    )
 
 
 @rule

@@ -53,7 +53,7 @@ def flatten_after(op: GateOp | ReadOp | AssignOp, emit: Emitter) -> Rewritten:
 
 @rule
 def forget_unused_read(op: ReadOp, emit: Emitter) -> Rewritten:
-    """a read whose value nobody uses orders what its tokens order: x, t = read(v after s) -> t = s"""
+    """x, t = read(v after s) -> t = join(s), where nobody uses x"""
     if op.value.first_use is not None or op.token.first_use is None:
         return None
     return [op.value, emit(JoinOp(list(op.after)))]
