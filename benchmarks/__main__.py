@@ -1,8 +1,9 @@
 """Measure tfc beside its peers: ``python benchmarks [WORKLOAD ...]``.
 
-All peers run in one process, in turn, round after round, so that what else the machine does meets
-all alike. A figure is the median of the rounds, with the spread of the middle half; ratios are
-of medians. Results are checked against each other before they are timed.
+Each peer stands ready in a process of its own, and they run in turn, round after round, so that
+what else the machine does meets all alike. A figure is the median of the rounds, with the spread
+of the middle half; ratios are of medians. Before that, results are held against numpy's in
+float64. What the machine can do at most is measured in the same run. ``report.py`` makes a page of it.
 """
 
 from __future__ import annotations
@@ -10,19 +11,31 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
-import time
+import tempfile
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import numpy as np
+import onnx
+from form import Workload
+from machine import Rates, cpu_name, describe
+from numpy_form import NumpyForm
+from onnx_form import model_of
+from peers import PEERS
+from worker import Worker
+from workloads import TABLE, WORKLOADS
+
+TOLERANCE = 1e-4
+"""Of the largest value of the reference: f32 sums of thousands of terms, a dozen layers deep."""
+
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.split("\n")[0])
-    parser.add_argument("workloads", nargs="*", help="which to run; all if left out")
+    parser.add_argument("workloads", nargs="*", help=f"of {', '.join(WORKLOADS)}; or all")
     parser.add_argument("--threads", type=int, default=1, help="threads of every peer (default 1)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of all peers (default 15)")
     parser.add_argument("--seconds", type=float, default=0.1, help="least length of one figure")
@@ -33,99 +46,124 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = parse_arguments()
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(options.threads)  # before numpy is imported
-    os.environ.setdefault(
-        "XLA_FLAGS",
-        f"--xla_cpu_multi_thread_eigen={str(options.threads > 1).lower()} "
-        f"intra_op_parallelism_threads={options.threads}",
-    )
+    names = list(WORKLOADS) if options.workloads == ["all"] else options.workloads or list(TABLE)
+    wanted = options.peers.split(",") if options.peers else list(PEERS)
+    for name, known in [*((n, WORKLOADS) for n in names), *((p, PEERS) for p in wanted)]:
+        if name not in known:
+            print(f"unknown name {name!r}; there are {', '.join(known)}", file=sys.stderr)
+            return 2
     if options.threads == 1 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-
-    from models import WORKLOADS
-    from peers import PEERS, runs_on
-
-    unknown = [w for w in options.workloads if w not in WORKLOADS]
-    if unknown:
-        print(f"unknown workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}", file=sys.stderr)
-        return 2
-    wanted = options.peers.split(",") if options.peers else list(PEERS)
-    rows: list[dict[str, Any]] = []
-    print(header(options.threads))
-    for name in options.workloads or WORKLOADS:
+    plural = "s" if options.threads > 1 else ""
+    print(f"{cpu_name()}, {options.threads} thread{plural}; ms, median (middle half)\n")
+    rates, rows = Rates.measure(options.threads), list[dict[str, Any]]()
+    for name in names:
         workload = WORKLOADS[name]()
-        peers = [p for p in wanted if runs_on(p, workload)]
-        figures = measure(workload, {p: PEERS[p] for p in peers}, options)
-        rows.append({"workload": workload.name, "threads": options.threads, "peers": figures})
-        print(row(workload, figures), flush=True)
-    if options.json:
-        machine = {"cpu": cpu_name(), "cores": os.cpu_count(), "python": platform.python_version()}
-        options.json.write_text(json.dumps({"machine": machine, "results": rows}, indent=1) + "\n")
+        figures = measure(workload, [p for p in wanted if PEERS[p].takes(name)], options)
+        rates = rates.best(Rates.measure(options.threads))
+        rows.append({**facts(workload), "peers": figures})
+        print(summary(rows[-1], rates), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(document(options, rates, rows), indent=1) + "\n")
     return 0
 
 
-def measure(workload: Any, peers: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of a run for each peer: median, quartiles, and how long preparing took."""
-    import numpy as np
-
-    runs, figures, reference = {}, {}, None
-    for name, prepare in peers.items():
-        start = time.perf_counter()
-        runs[name] = prepare(workload, options.threads)
-        result = np.asarray(runs[name]())
-        figures[name] = {"prepare": time.perf_counter() - start}
-        reference = result if reference is None else reference
-        error = float(np.max(np.abs(result - reference)) / max(1e-30, float(np.max(np.abs(reference)))))
-        if not error < 1e-4:
-            raise SystemExit(f"{workload.name}: {name} differs by {error:.1e} from {next(iter(peers))}")
-    samples: dict[str, list[float]] = {name: [] for name in runs}
-    counts = {name: repetitions(run, options.seconds) for name, run in runs.items()}
-    for _ in range(options.rounds):
-        for name, run in runs.items():
-            run()  # what ran before has emptied the caches
-            start = time.perf_counter()
-            for _ in range(counts[name]):
-                run()
-            samples[name].append((time.perf_counter() - start) / counts[name])
-    for name, values in samples.items():
-        quarters = statistics.quantiles(values, n=4)
-        figures[name] |= {"median": statistics.median(values), "low": quarters[0], "high": quarters[2]}
+def measure(workload: Workload, peers: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """For each peer its figures: seconds of a run, and what preparing took; or its error."""
+    with tempfile.TemporaryDirectory(prefix="tfc-bench-") as folder:
+        write_models(workload, Path(folder))
+        workers = {p: Worker(p, workload.name, options.threads, Path(folder)) for p in peers}
+        figures = {p: worker.figures for p, worker in workers.items()}
+        if "error" not in figures.get("tfc", {"error": ""}):
+            again = Worker("tfc", workload.name, options.threads, Path(folder))
+            figures["tfc"]["warm"] = again.figures["prepare"]  # the kernels are in the cache
+            again.close()
+        check(workload, Path(folder), figures)
+        ready = {p: w for p, w in workers.items() if "error" not in figures[p]}
+        samples = rounds(ready, options)
+        for worker in workers.values():
+            worker.close()
+    for p, values in samples.items():
+        low, median, high = statistics.quantiles(values, n=4)
+        figures[p] |= {"median": median, "low": low, "high": high, "best": min(values)}
     return figures
 
 
-def repetitions(run: Any, seconds: float) -> int:
-    start = time.perf_counter()
-    run()
-    return max(1, int(seconds / max(1e-7, time.perf_counter() - start)))
+def write_models(workload: Workload, folder: Path) -> None:
+    """The workload as files, for peers that read them."""
+    model = model_of(workload)
+    onnx.save(model, folder / "model.onnx")
+    if any(n.op_type == "LSTM" for n in model.graph.node):
+        onnx.save(model_of(workload, unroll=True), folder / "unrolled.onnx")
 
 
-def header(threads: int) -> str:
-    line = f"{cpu_name()}, {threads} thread{'s' if threads > 1 else ''}; ms, median (middle half)"
-    return f"{line}\n\n{'workload':<24}{'tfc':>22}  peer / tfc: above 1 tfc is faster"
+def check(workload: Workload, folder: Path, figures: dict[str, Any]) -> None:
+    """Note the error of each peer's results, and that a peer is wrong."""
+    form = NumpyForm(np.float64)
+    expected = form.run(workload, {k: form.keep(a) for k, a in workload.inputs.items()})
+    for peer in [p for p in figures if "error" not in figures[p]]:
+        with np.load(folder / f"{peer}.npz") as results:
+            errors = [
+                float(np.max(np.abs(results[k] - y)) / np.max(np.abs(y)))
+                for k, y in zip(results, expected, strict=True)
+            ]
+        figures[peer]["deviation"] = max(errors)
+        if not max(errors) < TOLERANCE:
+            figures[peer]["error"] = f"wrong by {max(errors):.1e} of the largest value"
 
 
-def row(workload: Any, figures: dict[str, Any]) -> str:
-    def text(name: str) -> str:
-        f = figures[name]
-        return f"{f['median'] * 1e3:.3f} ({f['low'] * 1e3:.3f}-{f['high'] * 1e3:.3f})"
+def rounds(workers: dict[str, Worker], options: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds of a run of each, ``options.rounds`` times, in an order that turns."""
+    counts = {p: max(1, int(options.seconds / w.seconds(1))) for p, w in workers.items()}
+    samples: dict[str, list[float]] = {p: [] for p in workers}
+    order = list(workers)
+    for _ in range(options.rounds):
+        order.append(order.pop(0))
+        for p in order:
+            samples[p].append(workers[p].seconds(counts[p]))
+    return samples
 
-    ours = figures.get("tfc")
-    cells = [f"{workload.name:<24}{text('tfc') if ours else '-':>22}"]
-    for name in figures:
-        if name != "tfc" and ours:
-            cells.append(f"{name} {figures[name]['median'] / ours['median']:.2f} [{text(name)}]")
-    if ours:
-        cells.append(f"{workload.flops / ours['median'] / 1e9:.1f} GFLOP/s, first result {ours['prepare']:.2f} s")
+
+def facts(workload: Workload) -> dict[str, Any]:
+    keys = ("name", "title", "flops", "moved")
+    return {k: getattr(workload, k) for k in keys}
+
+
+def document(
+    options: argparse.Namespace, rates: Rates, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Everything that was measured, as `report.py` reads it."""
+    used = {p for row in rows for p in row["peers"]}
+    return {
+        "machine": describe(),
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "rates": {"flops": rates.flops, "bandwidth": rates.bandwidth},
+        "versions": {PEERS[p].package: PEERS[p].version for p in PEERS if p in used},
+        "results": rows,
+    }
+
+
+def summary(row: dict[str, Any], rates: Rates) -> str:
+    """A line for the terminal."""
+
+    def time(f: dict[str, Any]) -> str:
+        return f"{f['median'] * 1e3:.4g} ({f['low'] * 1e3:.4g}-{f['high'] * 1e3:.4g})"
+
+    peers, ours = row["peers"], row["peers"].get("tfc", {})
+    cells = [f"{row['name']:<12}"]
+    if "median" in ours:
+        share = rates.bound(row["flops"], row["moved"]) / ours["median"]
+        cells.append(
+            f"tfc {time(ours)}, {share:.0%} of the roofline, first {ours['prepare']:.2f} s;"
+        )
+    for name, f in peers.items():
+        if "error" in f:
+            cells.append(f"{name}: {f['error']}")
+        elif name != "tfc":
+            ratio = f" x{f['median'] / ours['median']:.2f}" if "median" in ours else ""
+            cells.append(f"{name}{ratio} [{time(f)}]")
     return "  ".join(cells)
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":
