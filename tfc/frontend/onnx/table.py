@@ -12,6 +12,7 @@ The files of the families fill the table when `load` imports them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -57,6 +58,7 @@ def supported() -> list[str]:
     return sorted(_table)
 
 
+@cache
 def load() -> None:
     """Import the files that fill the table."""
     for family in FAMILIES:
