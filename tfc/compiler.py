@@ -90,8 +90,7 @@ def optimise(module: ModuleOp, options: Options) -> None:
 
 def lower(module: ModuleOp, options: Options) -> Lowered:
     """Optimise ``module`` and lower it to kernels and a host program, in place."""
-    optimise(module, options)
-    run_stages(module, "lower", options)
+    run_stages(module, "optimise,lower", options)
     return Lowered(module, Target.parse(options.target, options.cpu), options)
 
 
