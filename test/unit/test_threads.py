@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import random
 import threading
 import time
 from pathlib import Path
@@ -152,3 +154,56 @@ def test_a_forked_child_runs_serially(library):
         os.waitpid(child, 0)
         pytest.fail("the child hangs")
     assert program.run([x])[0].sum() == 4 * SIZE
+
+
+COUNT = """
+define void @count(ptr %counters, i64 %lo, i64 %hi) {
+entry:
+  br label %check
+check:
+  %i = phi i64 [ %lo, %entry ], [ %n, %loop ]
+  %more = icmp slt i64 %i, %hi
+  br i1 %more, label %loop, label %exit
+loop:
+  %p = getelementptr i64, ptr %counters, i64 %i
+  %v = load i64, ptr %p
+  %w = add i64 %v, 1
+  store i64 %w, ptr %p
+  %n = add i64 %i, 1
+  br label %check
+exit:
+  ret void
+}
+"""
+"""Adds 1 to each counter of its range, without any protection."""
+
+
+def test_each_iteration_runs_once_whatever_the_timing() -> None:
+    """Thousands of short jobs of all sizes, from two threads that compete for one pool."""
+    text = f'target triple = "{TARGET.triple}"\n{COUNT}{pool_llvm(TARGET.triple, exported=True)}'
+    code = load_object(compile_llvm(text, TARGET))
+    p, i32, i64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+    parallel = ctypes.CFUNCTYPE(None, p, p, i64, i64, i32)(code.address("tfc_parallel"))
+    acquire = ctypes.CFUNCTYPE(i32, i32)(code.address("tfc_pool_acquire"))
+    release = ctypes.CFUNCTYPE(None)(code.address("tfc_pool_release"))
+    assert acquire(5) == 0
+    wrong: list[tuple[int, int]] = []
+
+    def work(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(3000):
+            size, grain = chance.randint(0, 300), chance.randint(1, 40)
+            counters = np.zeros(size + 1, np.int64)
+            parallel(code.address("count"), counters.ctypes.data, size, grain, chance.randint(1, 5))
+            if counters.tolist() != [1] * size + [0]:
+                wrong.append((size, grain))
+            if chance.random() < 0.01:
+                time.sleep(0.0002)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    release()
+    assert not wrong
