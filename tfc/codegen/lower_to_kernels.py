@@ -99,6 +99,8 @@ class _Lowering:
             requires=self.function.attributes.get("tfc.requires"),  # pyright: ignore # require-extents
         )
         program.location = self.function.location
+        reported = {k: v for k, v in self.function.attributes.items() if k.startswith("tfc.peak_")}
+        program.attributes.update(reported)  # what order-memory reached
         return list(self.kernels.values()), program
 
     def ports(

@@ -185,7 +185,8 @@ class ProgramOp(IRDLOperation):
         name = parser.parse_symbol_name()
         given = parser.parse_optional_attr_dict_with_keyword(("sym_name",))
         op = cls(name.data, (), (), body=parser.parse_region())
-        op.properties.update({k: v for k, v in (given.data if given else {}).items() if k in _SHOWN})
+        for key, value in given.data.items() if given else ():
+            (op.properties if key in _SHOWN else op.attributes)[key] = value
         return op
 
     def print(self, printer: Printer) -> None:
@@ -193,7 +194,7 @@ class ProgramOp(IRDLOperation):
         printer.print_symbol_name(self.sym_name.data)
         shown = {k: self.properties[k] for k in _SHOWN}
         empty = {k for k, v in shown.items() if isinstance(v, ArrayAttr) and not len(v)}
-        printer.print_op_attributes(shown, reserved_attr_names=empty, print_keyword=True)
+        printer.print_op_attributes(shown | self.attributes, reserved_attr_names=empty, print_keyword=True)
         printer.print_string(" ")
         printer.print_region(self.body)
 

@@ -1,4 +1,4 @@
-// RUN: tfc-opt %s -p expand-updates,fuse,lower-to-kernels | filecheck %s
+// RUN: tfc-opt %s -p expand-updates,fuse,order-memory,lower-to-kernels | filecheck %s
 
 // Equal fusions share a kernel; a reshape is the same bytes; the result is copied to the caller
 // (`assign-buffers` writes it there directly).
@@ -6,6 +6,7 @@
 // CHECK-NOT:   kernel.func
 // CHECK-LABEL: host.program @model
 // CHECK-SAME:    inputs = [#host.port<"x", tensor<4x8xf32>>], outputs = [#host.port<"y", tensor<32xf32>>]
+// CHECK-SAME:    tfc.peak_before = 256 : i64, tfc.peak_after = 256 : i64
 // CHECK:         %[[X:.*]] = host.input 0
 // CHECK:         %[[Y:.*]] = host.output 0
 // CHECK:         %[[A:.*]] = host.buffer "128"
