@@ -304,17 +304,19 @@ def _destroy(name: str) -> str:
 
 def _variable_functions(name: str, count: int) -> str:
     """``NAME_variable``, the storage of a variable, and ``NAME_bind_variable``, which replaces it."""
-    getter, setter = _code(), _code()
-    for code, result in ((getter, "ptr null"), (setter, f"i32 {NULL_POINTER}")):
+
+    def place(code: Code, otherwise: str) -> str:
+        """The slot that holds the address of variable ``%index``."""
         null = code.op("icmp eq ptr %model, null")
         outside = code.op(f"icmp uge i32 %index, {count}")
-        _leave_if(code, code.op(f"or i1 {null}, {outside}"), result)
+        _leave_if(code, code.op(f"or i1 {null}, {outside}"), otherwise)
         wide = code.op("zext i32 %index to i64")
-        code.op(f"add i64 {wide}, {_VARIABLES}")
-    at = f"getelementptr i64, ptr %model, i64 %v{getter._count}"  # pyright: ignore[reportPrivateUsage] # the sum above
-    getter.do(f"ret ptr {getter.op(f'load ptr, ptr {getter.op(at)}, align 8')}")
-    place = setter.op(at)
-    setter.do(f"store ptr %memory, ptr {place}, align 8")
+        return code.at("i64", "%model", code.op(f"add i64 {wide}, {_VARIABLES}"))
+
+    getter, setter = _code(), _code()
+    address = place(getter, "ptr null")
+    getter.do(f"ret ptr {getter.op(f'load ptr, ptr {address}, align 8')}")
+    setter.do(f"store ptr %memory, ptr {place(setter, f'i32 {NULL_POINTER}')}, align 8")
     setter.do("ret i32 0")
     bind = f"i32 @{name}_bind_variable(ptr %model, i32 %index, ptr %memory)"
     return _function(f"ptr @{name}_variable(ptr %model, i32 %index)", getter) + (
