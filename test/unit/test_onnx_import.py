@@ -311,6 +311,32 @@ def test_slice_by_a_computed_length() -> None:
     x = np.ones(5, np.float32)
     np.testing.assert_array_equal(run(proto, x=x)[0], x + table[:5])
 
+def test_expand_to_computed_extents() -> None:
+    """PyTorch's ``expand`` compares each extent with -1 first; none of it is left."""
+    nodes = [
+        node("Shape", ["x"], ["shape"]), node("Concat", ["shape", "four"], ["target"], axis=0),
+        node("Shape", ["target"], ["rank"]), node("ConstantOfShape", ["rank"], ["ones"], value=helper.make_tensor("v", INT, [1], [1])),
+        node("Mul", ["ones", "minus"], ["none"]), node("Equal", ["target", "none"], ["given"]),
+        node("Where", ["given", "ones", "target"], ["extents"]),
+        node("Unsqueeze", ["x", "two"], ["wide"]), node("Expand", ["wide", "extents"], ["y"]),
+    ]  # fmt: skip
+    proto = model(nodes, [info("x", "n", "m")], four=np.int64([4]), minus=np.int64(-1), two=np.int64([2]))
+    assert not any(isinstance(op, DynamicOp) for op in main(import_onnx(proto)).body.block.ops)
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_array_equal(run(proto, x=x)[0], np.broadcast_to(x[:, :, None], (2, 3, 4)))
+
+
+def test_resize_to_the_extents_of_another_tensor() -> None:
+    """Only the axes that change need known extents."""
+    nodes = [
+        node("Shape", ["x"], ["outer"], start=0, end=2), node("Shape", ["z"], ["inner"], start=2),
+        node("Concat", ["outer", "inner"], ["sizes"], axis=0), node("Resize", ["x", "", "", "sizes"], ["y"], mode="nearest"),
+    ]  # fmt: skip
+    proto = model(nodes, [info("x", "batch", 1, 2, 2), info("z", "batch", 1, 4, 6)])
+    x = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
+    (y,) = run(proto, x=x, z=np.zeros((2, 1, 4, 6), np.float32))
+    np.testing.assert_array_equal(y, x.repeat(2, 2).repeat(3, 3))
+
 
 # Operators that changed
 

@@ -51,13 +51,7 @@ def resize(node: Node) -> SSAValue:
     scales: list[float] = [1.0] * len(dims)
     sizes: list[int | None] = [None] * len(dims)
     if node.get(3) is not None:
-        wanted = node.known_ints(3, "sizes")
-        for axis, size, scale in zip(axes, wanted, _scales_of_sizes(node, axes, wanted), strict=True):
-            sizes[axis], scales[axis] = size, scale
-            if node.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
-                extent = dims[axis]
-                assert isinstance(extent, int), "sizes need known extents"
-                sizes[axis] = int(np.floor(scale * extent + 0.5))
+        scales, sizes = _of_sizes(node, axes)
     else:
         for axis, scale in zip(axes, _scales(node, 2), strict=True):
             scales[axis] = scale
@@ -71,16 +65,25 @@ def _scales(node: Node, operand: int) -> list[float]:
     return [float(s) for s in array.reshape(-1)]
 
 
-def _scales_of_sizes(node: Node, axes: list[int], sizes: list[int]) -> list[float]:
-    extents = [node.shape(0)[a] for a in axes]
-    known = [n for n in extents if isinstance(n, int) and n > 0]
-    if len(known) != len(sizes):
-        node.fail(f"sizes need known extents of the axes {axes}, got {extents}")
-    scales = [s / n for s, n in zip(sizes, known, strict=True)]
+def _of_sizes(node: Node, axes: list[int]) -> tuple[list[float], list[int | None]]:
+    """A scale for each axis, and a size where it changes; extents that stay may be unknown."""
+    dims, wanted = node.shape(0), node.dims(3)
+    if wanted is None or len(wanted) != len(axes):
+        node.fail(f"expected {len(axes)} sizes that are constant or follow from shapes, got {wanted}")
     policy = node.attr("keep_aspect_ratio_policy", "stretch")
-    if policy == "stretch":
-        return scales
-    return [min(scales) if policy == "not_larger" else max(scales)] * len(scales)
+    scales: list[float] = [1.0] * len(dims)
+    sizes: list[int | None] = [None] * len(dims)
+    changed = [(a, n, dims[a]) for a, n in zip(axes, wanted, strict=True) if policy != "stretch" or n != dims[a]]
+    known = [(a, n, d) for a, n, d in changed if isinstance(n, int) and isinstance(d, int) and d > 0]
+    if len(known) != len(changed):
+        node.fail(f"sizes {wanted} need known extents of the axes {axes}, got {list(dims)}")
+    for axis, size, extent in known:
+        scales[axis], sizes[axis] = size / extent, size
+    if policy != "stretch":
+        limit = (min if policy == "not_larger" else max)(scales[a] for a, _, _ in known)
+        for axis, _, extent in known:
+            scales[axis], sizes[axis] = limit, int(np.floor(limit * extent + 0.5))
+    return scales, sizes
 
 
 def _regions(node: Node, axes: list[int]) -> dict[int, tuple[float, float]]:
