@@ -30,7 +30,8 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule import tiles
 from tfc.codegen.schedule.emit import Emitter
-from tfc.codegen.schedule.evaluate import Evaluator, compute_type, linear, storage
+from tfc.codegen.schedule.evaluate import Evaluator
+from tfc.codegen.schedule.lanes import compute_type, linear, storage
 from tfc.codegen.schedule.nest import begin
 from tfc.codegen.schedule.rows import Rows
 from tfc.dialects import kernel

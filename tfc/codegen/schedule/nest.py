@@ -24,15 +24,8 @@ from xdsl.ir import Operation, SSAValue
 
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule.emit import Emitter
-from tfc.codegen.schedule.evaluate import (
-    Evaluator,
-    Index,
-    Read,
-    compute_type,
-    lane_bits,
-    linear,
-    storage,
-)
+from tfc.codegen.schedule.evaluate import Evaluator
+from tfc.codegen.schedule.lanes import Index, Read, compute_type, lane_bits, linear, storage
 from tfc.dialects import kernel
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
