@@ -215,3 +215,37 @@ def test_parts_of_a_file_and_expected_errors() -> None:
     outcome = opt("--verify-diagnostics", text=wrong)
     assert outcome.status == 1
     assert "got none" in outcome.err
+
+
+def test_the_environment_asks_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = MODULE.replace("tfc.floor %c", "tfc.identity %c")
+    monkeypatch.setenv("TFC_DUMP", "kept")
+    for level, words in (
+        ("1", "(verify, 2 times)"),
+        ("2", "// after canonicalize"),
+        ("3", "// rule "),
+    ):
+        monkeypatch.setenv("TFC_DEBUG", level)
+        outcome = opt("-p", "canonicalize", text=text)
+        assert words in outcome.err
+        assert "rule drop-identity at 'tfc.identity' from <stdin>:6" in outcome.err or level < "3"
+        assert outcome.out.startswith("builtin.module")
+    assert len(list(Path("kept").glob("*.mlir"))) == 6
+    monkeypatch.setenv("TFC_DEBUG", "0")
+    monkeypatch.setenv("TFC_VALIDATE", "1")
+    fails(opt("-p", "change-values"), 1, "the pass 'change-values' changed @main")
+    fails(opt("-p", "use-before-definition"), 1, "it cannot be run any more")
+    monkeypatch.delenv("TFC_VALIDATE")
+    monkeypatch.setenv("TFC_VERIFY", "1")
+    fails(opt("-p", "use-before-definition,prune"), 1, "to be defined before its use")
+
+
+def test_assembly_and_object_files_come_from_kernels() -> None:
+    lowered = ("-p", "optimise,lower", "--cpu=x86-64-v3")
+    assert "define" in opt(*lowered, "-t", "llvm").out
+    assert "vaddps" in opt(*lowered, "-t", "asm").out
+    assert opt(*lowered, "-t", "obj", "-o", "kernels.o").out == ""
+    assert Path("kernels.o").read_bytes()[:4] == b"\x7fELF"
+    fails(opt(*lowered[:2], "-t", "llvm", "--cpu=x86-64-v9"), 2, "x86-64-v9")
+    arm = ("--target-triple=aarch64-unknown-linux-gnu",)
+    assert "fadd" in opt(*lowered[:2], *arm, "-t", "asm").out
