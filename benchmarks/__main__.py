@@ -84,8 +84,10 @@ def measure(workload: Workload, peers: list[str], options: argparse.Namespace) -
         for worker in workers.values():
             worker.close()
     for p, values in samples.items():
-        low, median, high = statistics.quantiles(values, n=4)
-        figures[p] |= {"median": median, "low": low, "high": high, "best": min(values)}
+        walls, processor = zip(*values, strict=True)
+        low, median, high = statistics.quantiles(walls, n=4)
+        figures[p] |= {"median": median, "low": low, "high": high, "best": min(walls)}
+        figures[p]["processor"] = statistics.median(processor)
     return figures
 
 
@@ -112,10 +114,12 @@ def check(workload: Workload, folder: Path, figures: dict[str, Any]) -> None:
             figures[peer]["error"] = f"wrong by {max(errors):.1e} of the largest value"
 
 
-def rounds(workers: dict[str, Worker], options: argparse.Namespace) -> dict[str, list[float]]:
+def rounds(
+    workers: dict[str, Worker], options: argparse.Namespace
+) -> dict[str, list[tuple[float, float]]]:
     """Seconds of a run of each, ``options.rounds`` times, in an order that turns."""
-    counts = {p: max(1, int(options.seconds / w.seconds(1))) for p, w in workers.items()}
-    samples: dict[str, list[float]] = {p: [] for p in workers}
+    counts = {p: max(1, int(options.seconds / w.seconds(1)[0])) for p, w in workers.items()}
+    samples: dict[str, list[tuple[float, float]]] = {p: [] for p in workers}
     order = list(workers)
     for _ in range(options.rounds):
         order.append(order.pop(0))

@@ -183,12 +183,14 @@ class Peer:
         prepare: what makes it run one.
         only: the workloads that it is of use for; None for all.
         draws: whether it takes weights as arrays, not from a file.
+        imports: modules that it imports when they are first used; before the clock starts here.
     """
 
     package: str
     prepare: Callable[[Case], Run]
     only: tuple[str, ...] | None = None
     draws: bool = False
+    imports: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
@@ -204,11 +206,12 @@ class Peer:
         return installed and (self.only is None or workload.startswith(self.only))
 
 
+_COMPILER = ("tfc.compiler", "tfc.frontend.onnx.importer", "tfc.runtime.jit")
 _SIMPLE = ("matmul", "dense", "mlp", "softmax", "layernorm", "lstm", "tiny")
 _WEIGHTS = ("resnet50", "bert", "gpt2")
 
 PEERS: dict[str, Peer] = {
-    "tfc": Peer("tfc", tfc_),
+    "tfc": Peer("tfc", tfc_, imports=_COMPILER),
     "numpy": Peer("numpy", numpy_, _SIMPLE, draws=True),
     "torch": Peer("torch", torch_, draws=True),
     "torch frozen": Peer("torch", partial(torch_, compiled=True), _WEIGHTS, draws=True),

@@ -1,7 +1,8 @@
 """One peer with one workload in a process of its own: ``worker.py PEER WORKLOAD THREADS FOLDER``.
 
 Prepares it, leaves its results in ``FOLDER/PEER.npz``, writes a line about both, and then for each line
-with a number runs it so often and writes the seconds of a run. `Worker` is the other end of that.
+with a number runs it so often and writes
+the seconds of a run, by the clock and of the processor. `Worker` is the other end of that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,13 @@ class Worker:
         line = self._read()
         self.figures: dict[str, Any] = json.loads(line) if line else {"error": self._error()}
 
-    def seconds(self, runs: int) -> float:
-        """Seconds of a run, the mean of ``runs`` of them after one that is not counted."""
+    def seconds(self, runs: int) -> tuple[float, float]:
+        """Seconds of a run, and of processor time: means of ``runs`` after one not counted."""
         assert self.process.stdin is not None, "it is a pipe"
         self.process.stdin.write(f"{runs}\n")
         self.process.stdin.flush()
-        return float(self._read())
+        wall, processor = self._read().split()
+        return float(wall), float(processor)
 
     def close(self) -> None:
         self.process.communicate()
@@ -81,13 +84,16 @@ def main(peer: str, name: str, threads: str, folder: str) -> None:
     case = Case(WORKLOADS[name](), Path(folder), int(threads), {})
     if PEERS[peer].draws:
         case.weights  # noqa: B018 # drawn before the clock starts
-    __import__(PEERS[peer].package)
+    start = time.perf_counter()
+    for module in (PEERS[peer].package, *PEERS[peer].imports):
+        import_module(module)
+    figures: dict[str, Any] = {"import": time.perf_counter() - start}
     gc.collect()
     forget_peak()
     start = time.perf_counter()
     run = PEERS[peer].prepare(case)
     results = run()
-    figures = {"prepare": time.perf_counter() - start, "memory": peak()}
+    figures |= {"prepare": time.perf_counter() - start, "memory": peak()}
     results = results if isinstance(results, list | tuple) else [results]
     np.savez(Path(folder) / f"{peer}.npz", *[np.asarray(r) for r in results])
     if peer == "tfc":
@@ -96,10 +102,11 @@ def main(peer: str, name: str, threads: str, folder: str) -> None:
     for line in sys.stdin:
         run()  # what ran before has emptied the caches
         count = range(int(line))
-        start = time.perf_counter()
+        processor, start = time.process_time(), time.perf_counter()
         for _ in count:
             run()
-        answer(repr((time.perf_counter() - start) / len(count)))
+        wall, processor = time.perf_counter() - start, time.process_time() - processor
+        answer(f"{wall / len(count)} {processor / len(count)}")
 
 
 def forget_peak() -> None:
