@@ -12,6 +12,7 @@ from tfc.codegen.cache import key_of, object_cache
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.llvm import Machine, generate, generator, new_generator
 from tfc.codegen.llvm import parse as parse_llvm
+from tfc.codegen.workers import generate_all
 from tfc.errors import InternalError
 
 if TYPE_CHECKING:
@@ -47,15 +48,18 @@ def compile_all(texts: Sequence[str], target: Target) -> list[bytes]:
         InternalError: a text is not valid IR.
     """
     cache, machine = object_cache(), machine_of(target)
-    if cache is None:
-        return [compile_llvm(text, target) for text in texts]
     keys = [key_of(text, machine) for text in texts]
-    made = {key: cache.get(key) for key in keys}
-    for key, text in zip(keys, texts, strict=True):
-        if made[key] is None:
-            made[key] = data = compile_llvm(text, target)
+    made = {key: data for key in keys if cache and (data := cache.get(key))}
+    missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in made}
+    try:
+        generated = generate_all([*missing.values()], machine)
+    except RuntimeError as error:
+        raise _invalid(error) from error
+    for key, data in zip(missing, generated, strict=True):
+        made[key] = data
+        if cache:
             cache.put(key, data)
-    return [data for key in keys if (data := made[key]) is not None]
+    return [made[key] for key in keys]
 
 
 def llvm_assembly(text: str, target: Target, *, opt: int = CODEGEN_LEVEL) -> str:
