@@ -115,7 +115,8 @@ def operators(proto: onnx.ModelProto) -> set[str]:
     return {n.op_type for n in _nodes(proto.graph.node)}
 
 
-def excluded(group: str) -> list[str]:
+@cache
+def excluded(group: str) -> tuple[str, ...]:
     """The names of the tests of a group that tfc refuses."""
     lacking, strange = _words(OPERATORS), _words(TYPES)
     out: list[str] = []
@@ -124,7 +125,7 @@ def excluded(group: str) -> list[str]:
         named = any(re.fullmatch(pattern, case.name) for pattern in TESTS)
         if named or operators(proto) & lacking or strange.intersection(_types(proto)):
             out.append(case.name)
-    return out
+    return tuple(out)
 
 
 def different(group: str) -> list[str]:

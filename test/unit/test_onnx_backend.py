@@ -66,7 +66,9 @@ def test_what_differs_still_differs(name: str) -> None:
 
 def test_only_few_are_excluded() -> None:
     """The share of each group that runs; 1467 of 1884 node tests when this was written."""
-    shares = {g: 1 - len(onnx_suite.excluded(g)) / len(onnx_suite.cases(g)) for g in onnx_suite.GROUPS}
+    shares = {
+        g: 1 - len(onnx_suite.excluded(g)) / len(onnx_suite.cases(g)) for g in onnx_suite.GROUPS
+    }
     assert shares["pytorch-converted"] == 1
     assert shares["pytorch-operator"] == 1
     assert shares["simple"] > 0.6
@@ -76,7 +78,10 @@ def test_only_few_are_excluded() -> None:
 def _relu() -> onnx.ModelProto:
     info = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [info("x", 1, ["n"])], [info("y", 1, ["n"])]
+        [onnx.helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [info("x", 1, ["n"])],
+        [info("y", 1, ["n"])],
     )
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
 

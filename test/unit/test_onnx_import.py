@@ -28,7 +28,6 @@ from tfc.runtime.interpreter import interpret
 FLOAT, INT = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 
 
-
 def info(name: str, *dims: int | str | None, kind: int = FLOAT) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, dims)
 
@@ -74,15 +73,19 @@ def test_names_and_locations() -> None:
     """Arguments, results and operations carry the model's names; a nameless node its outputs'."""
     nodes = [node("Relu", ["x"], ["r"], name="act"), node("Add", ["r", "b"], ["y"])]
     function = main(import_onnx(model(nodes, [info("x", 2)], b=np.float32([1, 2]))))
-    assert "tfc.name = \"x\"" in str(function)
-    assert "tfc.name = \"y\"" in str(function)
+    assert 'tfc.name = "x"' in str(function)
+    assert 'tfc.name = "y"' in str(function)
     places = [describe(op.location) for op in function.body.block.ops]
     assert places[:3] == ["act", "b", "Add -> y"]
 
 
 def test_named_and_unnamed_dims() -> None:
     """Names stay; others come from the input and the axis; what is no identifier becomes one."""
-    inputs = [info("x", "batch", None, 3), info("data/0", "2 * batch", "a-b", "a.b"), info("z", "lambda")]
+    inputs = [
+        info("x", "batch", None, 3),
+        info("data/0", "2 * batch", "a-b", "a.b"),
+        info("z", "lambda"),
+    ]
     function = main(import_onnx(model([node("Identity", ["x"], ["y"])], inputs)))
     shapes = [[str(d) for d in shape_of(a)] for a in function.args]
     assert shapes == [["batch", "x_1", "3"], ["2*batch", "a_b", "a_b_1"], ["d_lambda"]]
@@ -123,15 +126,21 @@ def test_an_input_without_shape() -> None:
 
 
 def test_initialisers_that_old_models_list_as_inputs() -> None:
-    proto = model([node("Add", ["x", "w"], ["y"])], [info("x", 2), info("w", 2)], w=np.float32([1, 2]))
+    proto = model(
+        [node("Add", ["x", "w"], ["y"])], [info("x", 2), info("w", 2)], w=np.float32([1, 2])
+    )
     assert len(main(import_onnx(proto)).args) == 1
 
 
 def test_weights_are_not_copied() -> None:
     """The constant is a view of the bytes that were read."""
     weight = np.random.default_rng(0).random((64, 64)).astype(np.float32)
-    data = model([node("MatMul", ["x", "w"], ["y"])], [info("x", 1, 64)], w=weight).SerializeToString()
-    (constant,) = (op for op in main(import_onnx(data)).body.block.ops if isinstance(op, ConstantOp))
+    data = model(
+        [node("MatMul", ["x", "w"], ["y"])], [info("x", 1, 64)], w=weight
+    ).SerializeToString()
+    (constant,) = (
+        op for op in main(import_onnx(data)).body.block.ops if isinstance(op, ConstantOp)
+    )
     array = constant.value.data.array
     assert np.shares_memory(array, np.frombuffer(data, np.uint8))
 
@@ -141,11 +150,17 @@ def test_weights_are_not_copied() -> None:
 
 def test_nodes_out_of_order_are_sorted() -> None:
     nodes = [node("Neg", ["r"], ["y"]), node("Relu", ["x"], ["r"])]
-    np.testing.assert_array_equal(run(model(nodes, [info("x", 2)]), x=np.float32([-1, 2]))[0], [0, -2])
+    np.testing.assert_array_equal(
+        run(model(nodes, [info("x", 2)]), x=np.float32([-1, 2]))[0], [0, -2]
+    )
 
 
 def test_a_cycle() -> None:
-    nodes = [node("Add", ["x", "b"], ["a"], name="first"), node("Relu", ["a"], ["b"], name="second"), node("Relu", ["b"], ["y"])]
+    nodes = [
+        node("Add", ["x", "b"], ["a"], name="first"),
+        node("Relu", ["a"], ["b"], name="second"),
+        node("Relu", ["b"], ["y"]),
+    ]
     with pytest.raises(ModelFileError, match="cycle through or before the nodes first, second"):
         import_onnx(model(nodes, [info("x", 2)]))
 
@@ -153,26 +168,55 @@ def test_a_cycle() -> None:
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
-        ([node("Relu", ["z"], ["y"], name="act")], r"\(act\): error: Relu reads 'z', which nothing defines"),
+        (
+            [node("Relu", ["z"], ["y"], name="act")],
+            r"\(act\): error: Relu reads 'z', which nothing defines",
+        ),
         ([node("Relu", ["x"], ["a"])], "no value 'y'"),
-        ([node("Relu", ["x"], ["y"]), node("Neg", ["x"], ["y"], name="n")], r"\(n\): .*'y' is the output of two nodes"),
+        (
+            [node("Relu", ["x"], ["y"]), node("Neg", ["x"], ["y"], name="n")],
+            r"\(n\): .*'y' is the output of two nodes",
+        ),
         ([node("Relu", ["x"], ["y"], name="act", alpha=1.0)], r"\(act\): .*no attribute 'alpha'"),
         ([node("Concat", ["x", "x"], ["y"], name="cat")], r"\(cat\): .*lacks its attribute 'axis'"),
-        ([node("Concat", ["x", "x"], ["y"], name="cat", axis=1.0)], r"\(cat\): .*'axis' of Concat: expected int"),
-        ([node("Concat", ["x", "x"], ["y"], name="cat", axis=5)], r"\(cat\): .*axis of a tensor of rank 2, got 5"),
+        (
+            [node("Concat", ["x", "x"], ["y"], name="cat", axis=1.0)],
+            r"\(cat\): .*'axis' of Concat: expected int",
+        ),
+        (
+            [node("Concat", ["x", "x"], ["y"], name="cat", axis=5)],
+            r"\(cat\): .*axis of a tensor of rank 2, got 5",
+        ),
         ([node("MatMul", ["x", "x"], ["y"], name="mm")], r"\(mm\): .*tfc.dot"),
-        ([node("Add", ["x", "b"], ["y"], name="add")], r"\(add\): .*broadcast, got \[2, 3\] and \[4\]"),
-        ([node("Add", ["x", "i"], ["y"], name="add")], r"\(add\): .*expected tensor\(float\), got tensor\(int64\)"),
-        ([node("Relu", ["x", "x"], ["y"], name="act")], r"\(act\): Relu: expected 1 to 1 inputs, got 2"),
-        ([node("Gather", ["x", "x"], ["y"], name="g")], r"\(g\): .*input 'indices': expected one of"),
+        (
+            [node("Add", ["x", "b"], ["y"], name="add")],
+            r"\(add\): .*broadcast, got \[2, 3\] and \[4\]",
+        ),
+        (
+            [node("Add", ["x", "i"], ["y"], name="add")],
+            r"\(add\): .*expected tensor\(float\), got tensor\(int64\)",
+        ),
+        (
+            [node("Relu", ["x", "x"], ["y"], name="act")],
+            r"\(act\): Relu: expected 1 to 1 inputs, got 2",
+        ),
+        (
+            [node("Gather", ["x", "x"], ["y"], name="g")],
+            r"\(g\): .*input 'indices': expected one of",
+        ),
         ([node("Transpose", ["x"], ["y"], name="t", perm=[0, 0])], r"\(t\): .*tfc.transpose"),
         ([node("Reshape", ["x", "i"], ["y"], name="r")], r"\(r\): "),
-        ([node("Split", ["x"], ["y", "z"], name="s", axis=0, num_outputs=3)], r"\(s\): .*2 outputs"),
+        (
+            [node("Split", ["x"], ["y", "z"], name="s", axis=0, num_outputs=3)],
+            r"\(s\): .*2 outputs",
+        ),
     ],
 )
 def test_errors_name_the_node(nodes: list[onnx.NodeProto], message: str) -> None:
     proto = model(nodes, [info("x", 2, 3)], b=np.float32([1, 2, 3, 4]), i=np.int64([4, 4]))
-    with pytest.raises(ModelFileError, match=message.replace(r"\): Relu: exp", r"\): error: Relu: exp")):
+    with pytest.raises(
+        ModelFileError, match=message.replace(r"\): Relu: exp", r"\): error: Relu: exp")
+    ):
         import_onnx(proto)
 
 
@@ -194,7 +238,9 @@ def test_all_lacking_operators_are_listed_at_once() -> None:
 @pytest.mark.parametrize("kind", ["sequence", "optional"])
 def test_inputs_that_are_no_tensors(kind: str) -> None:
     inner = helper.make_tensor_type_proto(FLOAT, [2])
-    make = helper.make_sequence_type_proto if kind == "sequence" else helper.make_optional_type_proto
+    make = (
+        helper.make_sequence_type_proto if kind == "sequence" else helper.make_optional_type_proto
+    )
     proto = model([node("Identity", ["x"], ["y"])], [helper.make_value_info("x", make(inner))])
     with pytest.raises(ModelFileError, match=f"input 'x'.*expected a tensor, got a {kind}"):
         import_onnx(proto)
@@ -204,7 +250,9 @@ def test_functions_of_the_model() -> None:
     """They are inlined; attributes are handed on, with their defaults; left-out inputs are none."""
     body = [node("LeakyRelu", ["a"], ["l"]), node("Clip", ["l", "", "top"], ["out"])]
     body[0].attribute.add(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT)
-    function = helper.make_function("own", "Act", ["a", "top"], ["out"], body, [helper.make_opsetid("", 18)], ["slope"])
+    function = helper.make_function(
+        "own", "Act", ["a", "top"], ["out"], body, [helper.make_opsetid("", 18)], ["slope"]
+    )
     nodes = [
         node("Act", ["x", "b"], ["p"], domain="own", slope=0.5, name="f"),
         node("Act", ["x"], ["q"], domain="own", slope=0.25),
@@ -219,19 +267,28 @@ def test_functions_of_the_model() -> None:
 
 def test_a_function_that_calls_itself() -> None:
     body = [node("Loop1", ["a"], ["out"], domain="own")]
-    function = helper.make_function("own", "Loop1", ["a"], ["out"], body, [helper.make_opsetid("own", 1)], [])
+    function = helper.make_function(
+        "own", "Loop1", ["a"], ["out"], body, [helper.make_opsetid("own", 1)], []
+    )
     with pytest.raises(ModelFileError):
-        import_onnx(model([node("Loop1", ["x"], ["y"], domain="own")], [info("x", 3)], functions=[function]))
+        import_onnx(
+            model([node("Loop1", ["x"], ["y"], domain="own")], [info("x", 3)], functions=[function])
+        )
 
 
 @pytest.mark.parametrize("condition", [True, False])
 def test_if_with_a_known_condition(condition: bool) -> None:
     """Only the branch that is taken is imported, and sees the values around it."""
     branches = [
-        helper.make_graph([node(op, ["r"], [op])], op, [], [helper.make_value_info(op, onnx.TypeProto())])
+        helper.make_graph(
+            [node(op, ["r"], [op])], op, [], [helper.make_value_info(op, onnx.TypeProto())]
+        )
         for op in ("Neg", "Exp")
     ]
-    nodes = [node("Relu", ["x"], ["r"]), node("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1])]
+    nodes = [
+        node("Relu", ["x"], ["r"]),
+        node("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1]),
+    ]
     proto = model(nodes, [info("x", 2)], c=np.array(condition))
     x = np.float32([-1, 2])
     expected = -np.maximum(x, 0) if condition else np.exp(np.maximum(x, 0))
@@ -251,17 +308,30 @@ def _heads() -> onnx.ModelProto:
         node("Reshape", ["x", "target"], ["r"]),
         node("Transpose", ["r"], ["y"], perm=[0, 2, 1, 3]),
     ]  # fmt: skip
-    constants = {"zero": np.int64(0), "one": np.int64(1), "axes": np.int64([0]), "heads": np.int64([3]), "width": np.int64([-1])}
+    constants = {
+        "zero": np.int64(0),
+        "one": np.int64(1),
+        "axes": np.int64([0]),
+        "heads": np.int64([3]),
+        "width": np.int64([-1]),
+    }
     return model(nodes, [info("x", "b", "s", 12)], **constants)
 
 
 def test_shape_computations_leave_no_dynamic_operation() -> None:
     function = main(import_onnx(_heads()))
     assert not any(isinstance(op, DynamicOp) for op in function.body.block.ops)
-    assert [str(d) for d in shape_of(function.body.block.last_op.operands[0])] == ["b", "3", "s", "4"]
+    assert [str(d) for d in shape_of(function.body.block.last_op.operands[0])] == [
+        "b",
+        "3",
+        "s",
+        "4",
+    ]
     for b, s in ((1, 1), (2, 5)):
         x = np.random.default_rng(0).random((b, s, 12)).astype(np.float32)
-        np.testing.assert_array_equal(run(_heads(), x=x)[0], x.reshape(b, s, 3, 4).transpose(0, 2, 1, 3))
+        np.testing.assert_array_equal(
+            run(_heads(), x=x)[0], x.reshape(b, s, 3, 4).transpose(0, 2, 1, 3)
+        )
 
 
 def test_causal_mask_of_a_named_length() -> None:
@@ -271,10 +341,17 @@ def test_causal_mask_of_a_named_length() -> None:
         node("Range", ["zero", "n", "one"], ["i"]), node("Unsqueeze", ["i", "last"], ["rows"]),
         node("Less", ["rows", "i"], ["later"]), node("Where", ["later", "off", "x"], ["y"]),
     ]  # fmt: skip
-    constants = {"zero": np.int64(0), "one": np.int64(1), "last": np.int64([1]), "off": np.float32(-1)}
+    constants = {
+        "zero": np.int64(0),
+        "one": np.int64(1),
+        "last": np.int64([1]),
+        "off": np.float32(-1),
+    }
     proto = model(nodes, [info("x", "n", "n")], **constants)
     x = np.arange(9, dtype=np.float32).reshape(3, 3)
-    np.testing.assert_array_equal(run(proto, x=x)[0], np.where(np.triu(np.ones((3, 3)), 1) > 0, -1, x))
+    np.testing.assert_array_equal(
+        run(proto, x=x)[0], np.where(np.triu(np.ones((3, 3)), 1) > 0, -1, x)
+    )
 
 
 SLICES = [
@@ -292,7 +369,9 @@ def test_slices(cut: slice, size: int | str) -> None:
     start = (0 if step > 0 else limits.max) if cut.start is None else cut.start
     stop = (limits.max if step > 0 else limits.min) if cut.stop is None else cut.stop
     constants = {n: np.int64([v]) for n, v in (("a", start), ("b", stop), ("c", 1), ("d", step))}
-    proto = model([node("Slice", ["x", "a", "b", "c", "d"], ["y"])], [info("x", 2, size)], **constants)
+    proto = model(
+        [node("Slice", ["x", "a", "b", "c", "d"], ["y"])], [info("x", 2, size)], **constants
+    )
     for n in (1, 2, 3, 6, 7) if size == "n" else (6,):
         x = np.arange(2 * n, dtype=np.float32).reshape(2, n)
         try:
@@ -305,11 +384,16 @@ def test_slices(cut: slice, size: int | str) -> None:
 
 def test_slice_by_a_computed_length() -> None:
     """x[:, :n] of a table longer than any sequence: what positional embeddings do."""
-    nodes = [node("Shape", ["x"], ["n"], start=0, end=1), node("Slice", ["table", "zero", "n"], ["part"]), node("Add", ["x", "part"], ["y"])]
+    nodes = [
+        node("Shape", ["x"], ["n"], start=0, end=1),
+        node("Slice", ["table", "zero", "n"], ["part"]),
+        node("Add", ["x", "part"], ["y"]),
+    ]
     table = np.arange(16, dtype=np.float32)
     proto = model(nodes, [info("x", "n")], table=table, zero=np.int64([0]))
     x = np.ones(5, np.float32)
     np.testing.assert_array_equal(run(proto, x=x)[0], x + table[:5])
+
 
 def test_expand_to_computed_extents() -> None:
     """PyTorch's ``expand`` compares each extent with -1 first; none of it is left."""
@@ -320,7 +404,9 @@ def test_expand_to_computed_extents() -> None:
         node("Where", ["given", "ones", "target"], ["extents"]),
         node("Unsqueeze", ["x", "two"], ["wide"]), node("Expand", ["wide", "extents"], ["y"]),
     ]  # fmt: skip
-    proto = model(nodes, [info("x", "n", "m")], four=np.int64([4]), minus=np.int64(-1), two=np.int64([2]))
+    proto = model(
+        nodes, [info("x", "n", "m")], four=np.int64([4]), minus=np.int64(-1), two=np.int64([2])
+    )
     assert not any(isinstance(op, DynamicOp) for op in main(import_onnx(proto)).body.block.ops)
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
     np.testing.assert_array_equal(run(proto, x=x)[0], np.broadcast_to(x[:, :, None], (2, 3, 4)))
@@ -344,7 +430,10 @@ def test_resize_to_the_extents_of_another_tensor() -> None:
 @pytest.mark.parametrize("opset", [7, 11, 13, 18, 21])
 def test_axes_moved_from_attributes_to_inputs(opset: int) -> None:
     """Squeeze and Unsqueeze at 13, ReduceSum at 13, ReduceMean at 18."""
-    def axes(op: str, since: int, source: str, target: str, *values: int, **more: int) -> onnx.NodeProto:
+
+    def axes(
+        op: str, since: int, source: str, target: str, *values: int, **more: int
+    ) -> onnx.NodeProto:
         if opset < since:
             return node(op, [source], [target], axes=list(values), **more)
         weights[f"axes_{target}"] = np.int64(values)
@@ -363,8 +452,12 @@ def test_axes_moved_from_attributes_to_inputs(opset: int) -> None:
 def test_softmax_counted_all_later_axes_as_one() -> None:
     x = np.random.default_rng(0).random((2, 3, 4)).astype(np.float32)
     e = np.exp(x)
-    (old,) = run(model([node("Softmax", ["x"], ["y"], axis=1)], [info("x", 2, 3, 4)], opset=12), x=x)
-    (new,) = run(model([node("Softmax", ["x"], ["y"], axis=1)], [info("x", 2, 3, 4)], opset=13), x=x)
+    (old,) = run(
+        model([node("Softmax", ["x"], ["y"], axis=1)], [info("x", 2, 3, 4)], opset=12), x=x
+    )
+    (new,) = run(
+        model([node("Softmax", ["x"], ["y"], axis=1)], [info("x", 2, 3, 4)], opset=13), x=x
+    )
     np.testing.assert_allclose(old, e / e.sum((1, 2), keepdims=True), rtol=1e-6)
     np.testing.assert_allclose(new, e / e.sum(1, keepdims=True), rtol=1e-6)
 
@@ -373,11 +466,22 @@ def test_softmax_counted_all_later_axes_as_one() -> None:
 def test_clip_and_pad(opset: int) -> None:
     x = np.float32([[-2, 0.5, 3]])
     if opset < 11:
-        nodes = [node("Clip", ["x"], ["c"], min=-1.0, max=1.0), node("Pad", ["c"], ["y"], pads=[0, 1, 0, 2], value=9.0)]
+        nodes = [
+            node("Clip", ["x"], ["c"], min=-1.0, max=1.0),
+            node("Pad", ["c"], ["y"], pads=[0, 1, 0, 2], value=9.0),
+        ]
         proto = model(nodes, [info("x", 1, 3)], opset=opset)
     else:
-        nodes = [node("Clip", ["x", "low", "high"], ["c"]), node("Pad", ["c", "pads", "nine"], ["y"])]
-        bounds = {"low": np.float32(-1), "high": np.float32(1), "pads": np.int64([0, 1, 0, 2]), "nine": np.float32(9)}
+        nodes = [
+            node("Clip", ["x", "low", "high"], ["c"]),
+            node("Pad", ["c", "pads", "nine"], ["y"]),
+        ]
+        bounds = {
+            "low": np.float32(-1),
+            "high": np.float32(1),
+            "pads": np.int64([0, 1, 0, 2]),
+            "nine": np.float32(9),
+        }
         proto = model(nodes, [info("x", 1, 3)], opset=opset, **bounds)
     np.testing.assert_array_equal(run(proto, x=x)[0], [[9, -1, 0.5, 1, 9, 9]])
 
@@ -385,7 +489,9 @@ def test_clip_and_pad(opset: int) -> None:
 @pytest.mark.parametrize("opset", [7, 10, 12, 22])
 def test_dropout_does_nothing(opset: int) -> None:
     x = np.float32([1, 2])
-    y, mask = run(model([node("Dropout", ["x"], ["y", "m"])], [info("x", 2)], ("y", "m"), opset=opset), x=x)
+    y, mask = run(
+        model([node("Dropout", ["x"], ["y", "m"])], [info("x", 2)], ("y", "m"), opset=opset), x=x
+    )
     np.testing.assert_array_equal(y, x)
     np.testing.assert_array_equal(mask, [1, 1])
     assert mask.dtype == (np.float32 if opset < 10 else np.bool_)
@@ -393,7 +499,12 @@ def test_dropout_does_nothing(opset: int) -> None:
 
 def test_broadcasting_before_set_7() -> None:
     """Only with ``broadcast``, from ``axis`` on."""
-    proto = model([node("Add", ["x", "b"], ["y"], broadcast=1, axis=1)], [info("x", 2, 3, 4)], opset=6, b=np.float32([1, 2, 3]))
+    proto = model(
+        [node("Add", ["x", "b"], ["y"], broadcast=1, axis=1)],
+        [info("x", 2, 3, 4)],
+        opset=6,
+        b=np.float32([1, 2, 3]),
+    )
     x = np.zeros((2, 3, 4), np.float32)
     np.testing.assert_array_equal(run(proto, x=x)[0], x + np.float32([1, 2, 3])[:, None])
 
@@ -454,7 +565,9 @@ def test_inputs_that_become_constants() -> None:
 # A whole network
 
 
-def transformer(width: int = 16, heads: int = 2, words: int = 11, longest: int = 12) -> onnx.ModelProto:
+def transformer(
+    width: int = 16, heads: int = 2, words: int = 11, longest: int = 12
+) -> onnx.ModelProto:
     """One encoder layer as PyTorch exports it: batch and length named, masks and positions computed."""
     rng = np.random.default_rng(0)
 
@@ -513,7 +626,10 @@ def test_a_transformer_of_named_batch_and_length() -> None:
     expected = onnx.reference.ReferenceEvaluator(proto)
     for batch, length in ((1, 1), (2, 7), (3, 12)):
         rng = np.random.default_rng(batch)
-        feeds = {"ids": rng.integers(0, 11, (batch, length)), "mask": rng.integers(0, 2, (batch, length))}
+        feeds = {
+            "ids": rng.integers(0, 11, (batch, length)),
+            "mask": rng.integers(0, 2, (batch, length)),
+        }
         feeds["mask"][:, 0] = 1
         (y,) = expected.run(None, feeds)
         np.testing.assert_allclose(interpret(module, feeds)[0], y, rtol=2e-5, atol=2e-5)

@@ -24,11 +24,15 @@ from tfc.frontend.onnx.wire import THRESHOLD, split
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 
 
-def model_of(*tensors: onnx.TensorProto, nodes: list[onnx.NodeProto] | None = None) -> onnx.ModelProto:
+def model_of(
+    *tensors: onnx.TensorProto, nodes: list[onnx.NodeProto] | None = None
+) -> onnx.ModelProto:
     """A model that gives its first initialiser."""
     name = tensors[0].name
     nodes = nodes or [helper.make_node("Identity", [name], ["y"])]
-    graph = helper.make_graph(nodes, "g", [], [helper.make_value_info("y", onnx.TypeProto())], tensors)
+    graph = helper.make_graph(
+        nodes, "g", [], [helper.make_value_info("y", onnx.TypeProto())], tensors
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
@@ -54,7 +58,11 @@ def test_every_dtype_in_raw_data(tmp_path: Path, number: int, count: int) -> Non
 @pytest.mark.parametrize("number", DTYPES, ids=lambda n: onnx.TensorProto.DataType.Name(n))
 def test_every_dtype_in_typed_fields(number: int) -> None:
     array = values(DTYPES[number], 5)
-    if DTYPES[number].itemsize == 2 and number != onnx.TensorProto.UINT16 and number != onnx.TensorProto.INT16:
+    if (
+        DTYPES[number].itemsize == 2
+        and number != onnx.TensorProto.UINT16
+        and number != onnx.TensorProto.INT16
+    ):
         array = np.array([0.5, -1.0, 2.0, np.inf, 3.0]).astype(DTYPES[number])
     tensor = helper.make_tensor("w", number, [5], array.tolist())
     model = read_model(model_of(tensor))
@@ -64,7 +72,10 @@ def test_every_dtype_in_typed_fields(number: int) -> None:
 def test_large_payloads_are_views_of_the_file(tmp_path: Path) -> None:
     """In initialisers and in Constant nodes; raw and packed floats alike; protobuf never sees them."""
     array = np.random.default_rng(0).random((64, 64)).astype(np.float32)
-    raw, packed = numpy_helper.from_array(array, "w"), helper.make_tensor("p", 1, [64, 64], array.ravel())
+    raw, packed = (
+        numpy_helper.from_array(array, "w"),
+        helper.make_tensor("p", 1, [64, 64], array.ravel()),
+    )
     node = helper.make_node("Constant", [], ["y"], value=numpy_helper.from_array(array, "c"))
     path = tmp_path / "m.onnx"
     path.write_bytes(model_of(raw, packed, nodes=[node]).SerializeToString())
@@ -155,7 +166,9 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
         read_model(tmp_path / "empty.onnx")
 
 
-@pytest.mark.parametrize("data", [b"\x7fELF\x02\x01\x01" * 40, b"# a text\n" * 30, bytes(64), b"{}", b"\x08\x07"])
+@pytest.mark.parametrize(
+    "data", [b"\x7fELF\x02\x01\x01" * 40, b"# a text\n" * 30, bytes(64), b"{}", b"\x08\x07"]
+)
 def test_other_files(data: bytes) -> None:
     with pytest.raises(ModelFileError, match="not an ONNX model"):
         read_model(data)
@@ -216,11 +229,20 @@ def _network() -> bytes:
         helper.make_node("Reshape", ["m", "s"], ["r"]),
         helper.make_node("Softmax", ["r"], ["y"], axis=1),
     ]
-    initializers = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.ones(8, np.float32), "v")]
+    initializers = [
+        numpy_helper.from_array(weights, "w"),
+        numpy_helper.from_array(np.ones(8, np.float32), "v"),
+    ]
     graph = helper.make_graph(
-        nodes, "g", [info("x", 1, ["batch", 3, 16, 16])], [info("y", 1, ["batch", None])], initializers
+        nodes,
+        "g",
+        [info("x", 1, ["batch", 3, 16, 16])],
+        [info("y", 1, ["batch", None])],
+        initializers,
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
 
 
 NETWORK = _network()
@@ -243,7 +265,11 @@ def test_truncation(length: int) -> None:
 
 
 @SMALL
-@given(st.lists(st.tuples(st.integers(0, len(NETWORK) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(NETWORK) - 1), st.integers(0, 255)), min_size=1, max_size=4
+    )
+)
 def test_flipped_bytes(changes: list[tuple[int, int]]) -> None:
     data = bytearray(NETWORK)
     for position, value in changes:
@@ -285,9 +311,15 @@ def test_reading_does_not_load_the_weights(tmp_path: Path) -> None:
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
     info = helper.make_tensor_value_info
     graph = helper.make_graph(
-        [node], "g", [info("x", 1, ["n", 5000])], [info("y", 1, ["n", 5000])], [numpy_helper.from_array(array, "w")]
+        [node],
+        "g",
+        [info("x", 1, ["n", 5000])],
+        [info("y", 1, ["n", 5000])],
+        [numpy_helper.from_array(array, "w")],
     )
-    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    )
     program = """
 import sys
 from tfc.frontend.onnx.importer import import_onnx
@@ -304,19 +336,27 @@ print(status("RssAnon"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["tfc.compile(sys.argv[1])", "tfc.compile(sys.argv[1]).save(sys.argv[1] + '.so')"])
+@pytest.mark.parametrize(
+    "how", ["tfc.compile(sys.argv[1])", "tfc.compile(sys.argv[1]).save(sys.argv[1] + '.so')"]
+)
 def test_peak_memory_of_compiling(tmp_path: Path, how: str) -> None:
     """400 MB of weights, each packed once: at most 1.3 times the weights and 300 MB in all."""
     weights = [np.random.default_rng(i).random((5000, 5000), np.float32) for i in range(4)]
     nodes = [helper.make_node("MatMul", [f"h{i}", f"w{i}"], [f"h{i + 1}"]) for i in range(4)]
     info = helper.make_tensor_value_info
     tensors = [numpy_helper.from_array(w, f"w{i}") for i, w in enumerate(weights)]
-    graph = helper.make_graph(nodes, "g", [info("h0", 1, ["n", 5000])], [info("h4", 1, ["n", 5000])], tensors)
+    graph = helper.make_graph(
+        nodes, "g", [info("h0", 1, ["n", 5000])], [info("h4", 1, ["n", 5000])], tensors
+    )
     path = tmp_path / "large.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     peak = "next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM'))"
     program = f"import sys, tfc; {how}; print({peak})"
-    run = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
+    )
     assert int(run.stdout.split()[-1]) * 1024 < 1.3 * 400e6 + 300e6
 
 

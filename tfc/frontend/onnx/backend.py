@@ -56,7 +56,9 @@ class Prepared(BackendRep):
                 self._program = build(module)
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
-        feeds = inputs if isinstance(inputs, Mapping) else dict(zip(self.inputs, inputs, strict=True))
+        feeds = (
+            inputs if isinstance(inputs, Mapping) else dict(zip(self.inputs, inputs, strict=True))
+        )
         arrays = {n: np.asarray(a) for n, a in feeds.items()}
         if self._program is not None:
             results = self._program(arrays)
@@ -79,7 +81,11 @@ class Prepared(BackendRep):
         for info in free_inputs(self.model):
             kind = info.type.tensor_type
             sizes = [d.dim_value for d in kind.shape.dim if d.HasField("dim_value")]
-            if kind.elem_type in DTYPES and len(kind.shape.dim) <= 1 and np.prod(sizes) <= SHAPE_SIZE:
+            if (
+                kind.elem_type in DTYPES
+                and len(kind.shape.dim) <= 1
+                and np.prod(sizes) <= SHAPE_SIZE
+            ):
                 found.append(info.name)
         return found
 
@@ -114,18 +120,27 @@ class InterpretedBackend(Backend):
         return Prepared(read_model(model), cls.build)
 
     @classmethod
-    def run_model(cls, model: Any, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:
+    def run_model(
+        cls, model: Any, inputs: Any, device: str = "CPU", **kwargs: Any
+    ) -> tuple[Any, ...]:
         return cls.prepare(model, device, **kwargs).run(inputs)
 
     @classmethod
     def run_node(
-        cls, node: onnx.NodeProto, inputs: Any, device: str = "CPU", outputs_info: Any = None, **kwargs: Any
+        cls,
+        node: onnx.NodeProto,
+        inputs: Any,
+        device: str = "CPU",
+        outputs_info: Any = None,
+        **kwargs: Any,
     ) -> tuple[Any, ...]:
         """Run one node as a model of its own; its outputs take the types that it computes."""
         arrays = [np.asarray(a) for a in inputs]
         names = [n for n in node.input if n]
         infos = [
-            onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            onnx.helper.make_tensor_value_info(
+                n, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape
+            )
             for n, a in zip(names, arrays, strict=True)
         ]
         outputs = [onnx.helper.make_value_info(n, onnx.TypeProto()) for n in node.output if n]

@@ -74,7 +74,9 @@ def window(node: Node, spatial: Shape, sizes: Sequence[int]) -> Window:
     if mode == "VALID":
         found.low, found.high = [0] * n, [0] * n
     elif mode in ("SAME_UPPER", "SAME_LOWER"):
-        for i, (size, span, stride) in enumerate(zip(spatial, found.spans, found.strides, strict=True)):
+        for i, (size, span, stride) in enumerate(
+            zip(spatial, found.spans, found.strides, strict=True)
+        ):
             total = _same(node, size, span, stride)
             small, large = total // 2, total - total // 2
             found.low[i], found.high[i] = (small, large) if mode == "SAME_UPPER" else (large, small)
@@ -98,7 +100,11 @@ def _same(node: Node, size: Dim, span: int, stride: int) -> int:
 def kernel_shape(node: Node, weight: Shape) -> list[int]:
     sizes = [d for d in weight[2:] if isinstance(d, int)]
     given = node.attr("kernel_shape")
-    if len(sizes) != len(weight) - 2 or any(s < 1 for s in sizes) or (given and list(given) != sizes):
+    if (
+        len(sizes) != len(weight) - 2
+        or any(s < 1 for s in sizes)
+        or (given and list(given) != sizes)
+    ):
         node.fail(f"expected a kernel [o, c, {given or 'spatial...'}], got {list(weight)}")
     return sizes
 
@@ -119,7 +125,9 @@ def convolve(
     images = transpose(node.emit, x, _to_last(rank))
     kernels = transpose(node.emit, w, [*range(2, rank), 1, 0])
     result = node.make(
-        ConvolutionOp(images, kernels, frame.strides, frame.dilations, frame.low, frame.high, groups)
+        ConvolutionOp(
+            images, kernels, frame.strides, frame.dilations, frame.low, frame.high, groups
+        )
     )
     if bias is not None:
         wide = broadcast(node.emit, along(node.emit, bias, rank - 1, rank), shape_of(result))
@@ -130,7 +138,9 @@ def convolve(
 def _checked(node: Node) -> tuple[Shape, Shape, int]:
     dims, weight, groups = node.shape(0), node.shape(1), node.attr("group")
     if len(dims) < 3 or len(weight) != len(dims) or groups < 1:
-        node.fail(f"expected an image and kernels of one rank >= 3, got {list(dims)} and {list(weight)}")
+        node.fail(
+            f"expected an image and kernels of one rank >= 3, got {list(dims)} and {list(weight)}"
+        )
     if node.get(2) is not None and node.rank(2) != 1:
         node.fail(f"expected a bias of rank 1, got {list(node.shape(2))}")
     return dims, weight, groups
@@ -150,7 +160,12 @@ def conv_transpose(node: Node) -> SSAValue:
     sizes = kernel_shape(node, weight)
     n = len(sizes)
     strides = _numbers(node, "strides", n, 1, 1)
-    frame = Window(sizes, [1] * n, _numbers(node, "dilations", n, 1, 1), *_transposed_pads(node, dims[2:], sizes))
+    frame = Window(
+        sizes,
+        [1] * n,
+        _numbers(node, "dilations", n, 1, 1),
+        *_transposed_pads(node, dims[2:], sizes),
+    )
     zero = splat(node.emit, 0, node.element())
     none = [0, 0, *[0] * n]
     x = node[0]
@@ -171,7 +186,9 @@ def _transposed_pads(node: Node, spatial: Shape, sizes: list[int]) -> tuple[list
     """Amounts around the spread image; an amount below 0 cuts off."""
     n = len(sizes)
     strides = _numbers(node, "strides", n, 1, 1)
-    spans = [(k - 1) * d + 1 for k, d in zip(sizes, _numbers(node, "dilations", n, 1, 1), strict=True)]
+    spans = [
+        (k - 1) * d + 1 for k, d in zip(sizes, _numbers(node, "dilations", n, 1, 1), strict=True)
+    ]
     extra = _numbers(node, "output_padding", n, 0, 0)
     low, high = _halves(_numbers(node, "pads", 2 * n, 0, 0))
     mode, wanted = node.attr("auto_pad"), node.attr("output_shape")
@@ -194,7 +211,9 @@ def _transposed_pads(node: Node, spatial: Shape, sizes: list[int]) -> tuple[list
     return first, last
 
 
-def _cut(node: Node, x: SSAValue, low: list[int], high: list[int]) -> tuple[SSAValue, list[int], list[int]]:
+def _cut(
+    node: Node, x: SSAValue, low: list[int], high: list[int]
+) -> tuple[SSAValue, list[int], list[int]]:
     for i, (a, b) in enumerate(zip(low, high, strict=True), 2):
         if min(a, 0) + min(b, 0):
             x = take(node.emit, x, i, -min(a, 0), shape_of(x)[i] + min(a, 0) + min(b, 0))
@@ -207,7 +226,9 @@ def pool_window(node: Node) -> Window:
     sizes = _numbers(node, "kernel_shape", len(spatial), 1, 1)
     frame = window(node, spatial, sizes)
     if node.attr("ceil_mode", 0) and node.attr("auto_pad", "NOTSET") in ("NOTSET", ""):
-        for i, (size, span, stride) in enumerate(zip(spatial, frame.spans, frame.strides, strict=True)):
+        for i, (size, span, stride) in enumerate(
+            zip(spatial, frame.spans, frame.strides, strict=True)
+        ):
             if stride == 1:
                 continue
             if not isinstance(size, int):
@@ -288,7 +309,9 @@ def average_pool(node: Node) -> SSAValue:
                 _all_axes(frame.low, 0), _all_axes(frame.high, 0), include,
             )
         )  # fmt: skip
-    return node.make(DivOp(reduce_windows(node, x, "sum", frame), _counts(node, frame, explicit, include)))
+    return node.make(
+        DivOp(reduce_windows(node, x, "sum", frame), _counts(node, frame, explicit, include))
+    )
 
 
 def _counts(node: Node, frame: Window, explicit: Window, include: bool) -> SSAValue:
@@ -310,7 +333,9 @@ def _counts(node: Node, frame: Window, explicit: Window, include: bool) -> SSAVa
 def lp_pool(node: Node) -> SSAValue:
     p = float(node.attr("p"))
     powers = _power(node, node.make(AbsOp(node[0])), p)
-    return _power(node, reduce_windows(node, powers, "sum", pool_window(node)), 1 / p if p else np.inf)
+    return _power(
+        node, reduce_windows(node, powers, "sum", pool_window(node)), 1 / p if p else np.inf
+    )
 
 
 def _power(node: Node, x: SSAValue, p: float) -> SSAValue:

@@ -66,7 +66,13 @@ BINARY: dict[str, Callable[[SSAValue, SSAValue], Operation]] = {
     "BitwiseXor": elementwise.XorOp,
 }
 
-COMPARE = {"Equal": "eq", "Less": "lt", "Greater": "gt", "LessOrEqual": "le", "GreaterOrEqual": "ge"}
+COMPARE = {
+    "Equal": "eq",
+    "Less": "lt",
+    "Greater": "gt",
+    "LessOrEqual": "le",
+    "GreaterOrEqual": "ge",
+}
 
 VARIADIC: dict[str, Callable[[SSAValue, SSAValue], Operation]] = {
     "Max": elementwise.MaxOp,
@@ -90,7 +96,9 @@ def operands(node: Node) -> list[SSAValue]:
     """Both operands in one shape. Before set 7 only ``broadcast`` and ``axis`` allow to differ."""
     x, y = node[0], node[1]
     if node.version < 7 and node.attr("broadcast") and len(shape_of(y)) < len(shape_of(x)):
-        after = len(shape_of(x)) - node.axis(len(shape_of(x)), end=True, default=len(shape_of(x)) - len(shape_of(y)))
+        after = len(shape_of(x)) - node.axis(
+            len(shape_of(x)), end=True, default=len(shape_of(x)) - len(shape_of(y))
+        )
         dims = (*shape_of(y), *[1] * (after - len(shape_of(y))))
         y = reshape(node.emit, y, dims)
     return broadcast_together(node.emit, x, y)

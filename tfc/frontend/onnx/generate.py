@@ -30,7 +30,12 @@ from tfc.frontend.onnx.values import (
 
 @onnx_op("Constant")
 def literal(node: Node) -> SSAValue:
-    for name, dtype in (("value_int", np.int64), ("value_ints", np.int64), ("value_float", np.float32), ("value_floats", np.float32)):
+    for name, dtype in (
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+    ):
         if node.has(name):
             return constant(node.emit, node.attr(name), dtype)
     if not node.has("value"):
@@ -40,7 +45,9 @@ def literal(node: Node) -> SSAValue:
 
 @onnx_op("ConstantOfShape")
 def filled(node: Node) -> SSAValue:
-    value = node.array_attr("value").reshape(-1)[:1] if node.has("value") else np.zeros(1, np.float32)
+    value = (
+        node.array_attr("value").reshape(-1)[:1] if node.has("value") else np.zeros(1, np.float32)
+    )
     kind = element_of(value.dtype.newbyteorder("="))
     shape = node.dims(0)
     if shape is None:
@@ -75,7 +82,9 @@ def arange(node: Node) -> SSAValue:
         places = node.make(MulOp(places, like(node.emit, step, places)))
     if start == 0:
         return places
-    return node.make(AddOp(places, broadcast(node.emit, reshape(node.emit, node[0], []), shape_of(places))))
+    return node.make(
+        AddOp(places, broadcast(node.emit, reshape(node.emit, node[0], []), shape_of(places)))
+    )
 
 
 @onnx_op("EyeLike")
@@ -103,7 +112,11 @@ def one_hot(node: Node) -> SSAValue:
     full = (*dims[:axis], depth[0], *dims[axis:])
     places = node.make(IotaOp(full, i64, axis))
     wide = broadcast(node.emit, unsqueeze(node.emit, indices, [axis]), full)
-    size = like(node.emit, depth[0], wide) if isinstance(depth[0], int) else broadcast(node.emit, reshape(node.emit, cast(node.emit, node[1], i64), []), full)
+    size = (
+        like(node.emit, depth[0], wide)
+        if isinstance(depth[0], int)
+        else broadcast(node.emit, reshape(node.emit, cast(node.emit, node[1], i64), []), full)
+    )
     negative = node.make(CompareOp("lt", wide, like(node.emit, 0, wide)))
     wrapped = node.make(SelectOp(negative, node.make(AddOp(wide, size)), wide))
     on = node.make(CompareOp("eq", places, wrapped))

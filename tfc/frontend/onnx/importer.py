@@ -55,7 +55,9 @@ class Scope:
     values: dict[str, Value]
     initializers: dict[str, onnx.TensorProto]
     versions: Mapping[str, int]
-    attributes: Mapping[str, onnx.AttributeProto] = field(default_factory=dict[str, onnx.AttributeProto])
+    attributes: Mapping[str, onnx.AttributeProto] = field(
+        default_factory=dict[str, onnx.AttributeProto]
+    )
     path: tuple[str, ...] = ()
 
     def known(self) -> set[str]:
@@ -98,7 +100,9 @@ class GraphImporter:
         graph = self.model.proto.graph
         inputs = free_inputs(self.model)
         _check_bound(bound, [i.name for i in inputs])
-        scope = Scope(self, self.model, {}, {i.name: i for i in graph.initializer}, self.model.opsets)
+        scope = Scope(
+            self, self.model, {}, {i.name: i for i in graph.initializer}, self.model.opsets
+        )
         for info in inputs:
             if info.name in bound:
                 scope.values[info.name] = self._bound(info, bound[info.name])
@@ -125,7 +129,13 @@ class GraphImporter:
         """The results of a subgraph without inputs, which sees the values around it."""
         initializers = outer.initializers | {i.name: i for i in graph.initializer}
         scope = Scope(
-            self, outer.model, dict(outer.values), initializers, outer.versions, outer.attributes, outer.path
+            self,
+            outer.model,
+            dict(outer.values),
+            initializers,
+            outer.versions,
+            outer.attributes,
+            outer.path,
         )
         for tensor in graph.initializer:
             scope.values.pop(tensor.name, None)
@@ -149,7 +159,9 @@ class GraphImporter:
     def _tensor(self, name: str, scope: Scope, reader: str) -> SSAValue:
         value = self._value(name, scope, reader)
         if isinstance(value, TensorSequence):
-            raise ModelFileError(f"the output {name!r} is a sequence, and tfc gives tensors", where=self.model.where)
+            raise ModelFileError(
+                f"the output {name!r} is a sequence, and tfc gives tensors", where=self.model.where
+            )
         return value
 
     def _nodes(self, nodes: Sequence[onnx.NodeProto], scope: Scope) -> None:
@@ -216,14 +228,20 @@ class GraphImporter:
         if len(path) > NESTING:
             raise ModelFileError(f"functions call each other more than {NESTING} deep")
         if len(operands) > len(body.input):
-            raise ModelFileError(f"{body.name}: expected {len(body.input)} inputs, got {len(operands)}")
+            raise ModelFileError(
+                f"{body.name}: expected {len(body.input)} inputs, got {len(operands)}"
+            )
         given = {a.name: a for a in body.attribute_proto}
         if definition is not None:
             declared = {n: a.default_value for n, a in definition.attributes.items()}
             given |= {n: a for n, a in declared.items() if a.name}
         given |= {a.name: a for a in _resolved(proto, outer).attribute}
         bound = {n: v for n, v in zip(body.input, operands, strict=False) if v is not None}
-        versions = {"": onnx.defs.onnx_opset_version(), **outer.versions, **opsets(body.opset_import)}
+        versions = {
+            "": onnx.defs.onnx_opset_version(),
+            **outer.versions,
+            **opsets(body.opset_import),
+        }
         scope = Scope(self, outer.model, bound, {}, versions, given, path)
         absent = set(body.input) - bound.keys()
         nodes = [_without(n, absent) for n in body.node] if absent else body.node
@@ -239,7 +257,9 @@ def _resolved(proto: onnx.NodeProto, scope: Scope) -> onnx.NodeProto:
     copy.CopyFrom(proto)
     del copy.attribute[:]
     for attribute in proto.attribute:
-        found = scope.attributes.get(attribute.ref_attr_name) if attribute.ref_attr_name else attribute
+        found = (
+            scope.attributes.get(attribute.ref_attr_name) if attribute.ref_attr_name else attribute
+        )
         if found is not None:
             copy.attribute.add().CopyFrom(found)
             copy.attribute[-1].name = attribute.name
@@ -281,5 +301,7 @@ def _type_proto(value: Value | None) -> onnx.TypeProto:
     if isinstance(value, TensorSequence):
         inner = helper.make_tensor_type_proto(_NUMBERS[dtype_of(value.kind)], None)
         return helper.make_sequence_type_proto(inner)
-    dims = [d if isinstance(d, int) else str(d) for d in shape_of(value)] if is_ranked(value) else None
+    dims = (
+        [d if isinstance(d, int) else str(d) for d in shape_of(value)] if is_ranked(value) else None
+    )
     return helper.make_tensor_type_proto(_NUMBERS[dtype_of(element(value))], dims)

@@ -53,7 +53,11 @@ def slice_by_operands(node: Node) -> SSAValue:
 
 
 def _slice(
-    node: Node, starts: Sequence[Dim], ends: Sequence[Dim], axes: Sequence[int], steps: Sequence[int]
+    node: Node,
+    starts: Sequence[Dim],
+    ends: Sequence[Dim],
+    axes: Sequence[int],
+    steps: Sequence[int],
 ) -> SSAValue:
     x = node[0]
     if not len(starts) == len(ends) == len(axes) == len(steps):
@@ -66,7 +70,9 @@ def _slice(
         bounds = _bound(start, size, step), _bound(end, size, step)
         if bounds[0] is None or bounds[1] is None:
             if any(s < 0 for s in steps):
-                node.fail(f"a slice from {start} to {end} of an extent {size} is not known to be in range")
+                node.fail(
+                    f"a slice from {start} to {end} of an extent {size} is not known to be in range"
+                )
             return _dynamic_slice(node)
         first, last = bounds[0], bounds[1]
         if step < 0:  # count from the other end
@@ -104,7 +110,9 @@ def _dynamic_slice(node: Node) -> SSAValue:
             return whole
         given = cast(node.emit, node[operand], i64)
         parts = [
-            take(node.emit, given, 0, axes.index(d), 1) if d in axes else take(node.emit, whole, 0, d, 1)
+            take(node.emit, given, 0, axes.index(d), 1)
+            if d in axes
+            else take(node.emit, whole, 0, d, 1)
             for d in range(rank)
         ]
         return concat(node.emit, parts, 0)
@@ -115,7 +123,9 @@ def _dynamic_slice(node: Node) -> SSAValue:
 def wrapped(node: Node, indices: SSAValue, size: SSAValue, known: Dim) -> SSAValue:
     """Indices that count from the front: ONNX lets negative ones count from the end."""
     array = constant_array(indices)
-    if is_unsigned(element(indices)) or (array is not None and (array.size == 0 or array.min() >= 0)):
+    if is_unsigned(element(indices)) or (
+        array is not None and (array.size == 0 or array.min() >= 0)
+    ):
         return indices
     if array is not None and isinstance(known, int):
         return constant(node.emit, np.where(array < 0, array + known, array), array.dtype)
@@ -160,7 +170,11 @@ def gather_nd(node: Node) -> SSAValue:
     for k in range(depth):
         one = squeeze(node.emit, take(node.emit, node[1], len(where) - 1, k, 1), [len(where) - 1])
         one = wrapped(node, one, extent(node.emit, node[0], batch + k, i64), inner[k])
-        scaled = node.make(MulOp(total, broadcast(node.emit, extent(node.emit, node[0], batch + k, i64), where[:-1])))
+        scaled = node.make(
+            MulOp(
+                total, broadcast(node.emit, extent(node.emit, node[0], batch + k, i64), where[:-1])
+            )
+        )
         total = node.make(AddOp(scaled, one))
     count = product(outer)
     data = reshape(node.emit, node[0], [count, product(inner), *dims[batch + depth :]])
@@ -197,7 +211,11 @@ def pad_by_attributes(node: Node) -> SSAValue:
 @onnx_op("Pad", since=11)
 def pad(node: Node) -> SSAValue:
     rank = node.rank(0)
-    value = reshape(node.emit, node[2], []) if node.get(2) is not None else splat(node.emit, 0, node.element())
+    value = (
+        reshape(node.emit, node[2], [])
+        if node.get(2) is not None
+        else splat(node.emit, 0, node.element())
+    )
     amounts = node.dims(1)
     if amounts is None or not all(isinstance(d, int) for d in amounts):
         if node.get(3) is not None or node.attr("mode") != "constant":

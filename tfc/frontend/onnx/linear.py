@@ -107,7 +107,11 @@ def _contract(
 
 def _stretch(node: Node, x: SSAValue, p: str, y: SSAValue, q: str) -> tuple[SSAValue, SSAValue]:
     """Both operands with equal extents of common letters: an extent of 1 broadcasts."""
-    sizes = {c: broadcast_shape((n,), (shape_of(y)[q.index(c)],))[0] for c, n in zip(p, shape_of(x), strict=True) if c in q}
+    sizes = {
+        c: broadcast_shape((n,), (shape_of(y)[q.index(c)],))[0]
+        for c, n in zip(p, shape_of(x), strict=True)
+        if c in q
+    }
     wide_x = tuple(sizes.get(c, n) for c, n in zip(p, shape_of(x), strict=True))
     wide_y = tuple(sizes.get(c, n) for c, n in zip(q, shape_of(y), strict=True))
     return broadcast(node.emit, x, wide_x), broadcast(node.emit, y, wide_y)
@@ -145,7 +149,9 @@ def _equation(node: Node) -> tuple[Sequence[str], str]:
     spare = [c for c in string.ascii_uppercase + string.ascii_lowercase if c not in left + right]
     widths = [node.rank(i) - len(t.replace("...", "")) for i, t in enumerate(terms)]
     if any(w < 0 or (w and "..." not in t) for w, t in zip(widths, terms, strict=True)):
-        node.fail(f"the equation {text!r} does not fit operands of ranks {[node.rank(i) for i in range(len(node))]}")
+        node.fail(
+            f"the equation {text!r} does not fit operands of ranks {[node.rank(i) for i in range(len(node))]}"
+        )
     widest = max((w for w, t in zip(widths, terms, strict=True) if "..." in t), default=0)
     ellipsis = "".join(spare[:widest])
     spelled = [t.replace("...", ellipsis[widest - w :]) for w, t in zip(widths, terms, strict=True)]

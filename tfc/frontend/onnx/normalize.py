@@ -67,7 +67,9 @@ def batch_norm(node: Node) -> Results:
         node.fail("training mode is read from operator set 14 on")
     axes = [i for i in range(len(shape_of(x))) if i != 1]
     now = node.make(MeanOp(x, axes))
-    spread = node.make(SubOp(x, broadcast(node.emit, along(node.emit, now, 1, len(shape_of(x))), shape_of(x))))
+    spread = node.make(
+        SubOp(x, broadcast(node.emit, along(node.emit, now, 1, len(shape_of(x))), shape_of(x)))
+    )
     now_variance = node.make(MeanOp(node.make(SquareOp(spread)), axes))
     y = node.make(BatchNormOp(x, scale, bias, now, now_variance, node.attr("epsilon"), 1))
     keep = node.attr("momentum")
@@ -97,7 +99,9 @@ def layer_norm(node: Node) -> Results:
     return [y, mean, inverse]
 
 
-def _moments(node: Node, x: SSAValue, axes: Sequence[int], epsilon: float) -> tuple[SSAValue, SSAValue]:
+def _moments(
+    node: Node, x: SSAValue, axes: Sequence[int], epsilon: float
+) -> tuple[SSAValue, SSAValue]:
     """The mean and the reciprocal standard deviation along ``axes``, which keep extent 1."""
     mean = unsqueeze(node.emit, node.make(MeanOp(x, axes)), axes)
     spread = node.make(SubOp(x, broadcast(node.emit, mean, shape_of(x))))

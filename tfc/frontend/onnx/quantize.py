@@ -22,7 +22,9 @@ from tfc.frontend.onnx.table import onnx_op
 from tfc.frontend.onnx.values import along, broadcast, cast, reshape, splat, unsqueeze
 
 
-def spread(node: Node, scale: SSAValue, shape: Sequence[Dim], axis: int, block: int = 0) -> SSAValue:
+def spread(
+    node: Node, scale: SSAValue, shape: Sequence[Dim], axis: int, block: int = 0
+) -> SSAValue:
     """Scales in the shape of what they scale: one for all, for each index of ``axis``, or for blocks."""
     dims = tuple(shape)
     own = shape_of(scale)
@@ -42,7 +44,9 @@ def _axis(node: Node) -> int:
     return node.axis(rank) if rank and -rank <= node.attr("axis", 1) < rank else 0
 
 
-def quantized(node: Node, x: SSAValue, scale: SSAValue, zero: SSAValue | None, kind: Attribute) -> SSAValue:
+def quantized(
+    node: Node, x: SSAValue, scale: SSAValue, zero: SSAValue | None, kind: Attribute
+) -> SSAValue:
     """round(x / scale) + zero, saturated to the range of ``kind``; all in one shape, in f32."""
     if not isinstance(kind, IntegerType) or kind.width.data > 16:
         node.fail(f"expected a quantised type of 8 or 16 bits, got {kind}")

@@ -92,7 +92,9 @@ class Model:
         count = int(np.prod(shape, dtype=object))
         dtype = DTYPES.get(tensor.data_type)
         if dtype is None:
-            raise self._error(tensor, f"has element type {_type_name(tensor.data_type)}, which tfc lacks")
+            raise self._error(
+                tensor, f"has element type {_type_name(tensor.data_type)}, which tfc lacks"
+            )
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             payload = self._external_bytes(tensor, count * dtype.itemsize)
         elif tensor.HasField("raw_data"):
@@ -142,10 +144,14 @@ class Model:
         data = self._external[path]
         if start + size > len(data):
             have = f"{path.name} has {len(data)} bytes"
-            raise self._error(tensor, f"ends at byte {start + size} of its external data, but {have}")
+            raise self._error(
+                tensor, f"ends at byte {start + size} of its external data, but {have}"
+            )
         return data[start : start + size]
 
-    def _integer(self, tensor: onnx.TensorProto, entries: dict[str, str], key: str, default: int) -> int:
+    def _integer(
+        self, tensor: onnx.TensorProto, entries: dict[str, str], key: str, default: int
+    ) -> int:
         text = entries.get(key, str(default))
         if not re.fullmatch(r"[0-9]{1,18}", text):
             raise self._error(tensor, f"external data: expected an unsigned {key}, got {text!r}")
@@ -154,18 +160,31 @@ class Model:
     def _inside_folder(self, tensor: onnx.TensorProto, location: str) -> Path:
         if self.path is None:
             raise self._error(
-                tensor, "has external data, but the model was not read from a file",
+                tensor,
+                "has external data, but the model was not read from a file",
                 "give the model's path, or load it with onnx.load(path)",
             )
         parts = re.split(r"[\\/]", location)
-        if not location or "\0" in location or parts[0] in ("", "~") or ":" in parts[0] or ".." in parts:
-            raise self._error(tensor, f"external data: {location!r} is no path inside the model's folder")
+        if (
+            not location
+            or "\0" in location
+            or parts[0] in ("", "~")
+            or ":" in parts[0]
+            or ".." in parts
+        ):
+            raise self._error(
+                tensor, f"external data: {location!r} is no path inside the model's folder"
+            )
         folder = self.path.resolve().parent
         path = (folder / location).resolve()
         if not path.is_relative_to(folder):
-            raise self._error(tensor, f"external data: {location!r} leads out of the model's folder")
+            raise self._error(
+                tensor, f"external data: {location!r} leads out of the model's folder"
+            )
         if not path.is_file():
-            raise self._error(tensor, f"external data: there is no file {location!r} beside the model")
+            raise self._error(
+                tensor, f"external data: there is no file {location!r} beside the model"
+            )
         return path
 
     def _error(self, tensor: onnx.TensorProto, message: str, help: str = "") -> ModelFileError:
@@ -222,14 +241,17 @@ def _parse(data: memoryview, path: Path | None) -> Model:
 def _check(model: Model) -> None:
     proto, where = model.proto, model.where
     if not all(isinstance(t, str) for t in _texts(proto)):  # what is no UTF-8 arrives as bytes
-        raise ModelFileError("not an ONNX model, or a damaged one: a name in it is no text", where=where)
+        raise ModelFileError(
+            "not an ONNX model, or a damaged one: a name in it is no text", where=where
+        )
     if not proto.HasField("graph") or not proto.graph.output:
         raise ModelFileError("not an ONNX model: it has no graph with outputs", where=where)
     newest = onnx.defs.onnx_opset_version()
     if proto.ir_version > onnx.IR_VERSION:
         raise ModelFileError(
             f"expected an IR version up to {onnx.IR_VERSION}, got {proto.ir_version}",
-            where=where, help="a newer onnx package may read it: pip install --upgrade onnx",
+            where=where,
+            help="a newer onnx package may read it: pip install --upgrade onnx",
         )
     version = model.opsets.get("")
     if version is None and any(n.domain in ("", "ai.onnx") for n in proto.graph.node):
@@ -242,7 +264,8 @@ def _check(model: Model) -> None:
             help = "onnx.version_converter.convert_version brings an old model up to date"
         raise ModelFileError(
             f"expected an operator set from {OLDEST_OPSET} to {newest}, got {version}",
-            where=where, help=help,
+            where=where,
+            help=help,
         )
 
 
@@ -251,7 +274,13 @@ def _texts(proto: onnx.ModelProto) -> Iterator[Any]:
     yield from (o.domain for o in proto.opset_import)
     yield from _texts_of_graph(proto.graph)
     for function in proto.functions:
-        yield from (function.name, function.domain, *function.input, *function.output, *function.attribute)
+        yield from (
+            function.name,
+            function.domain,
+            *function.input,
+            *function.output,
+            *function.attribute,
+        )
         yield from (o.domain for o in function.opset_import)
         yield from _texts_of_nodes(function.node)
 

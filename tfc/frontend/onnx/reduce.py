@@ -68,7 +68,9 @@ def _in_floats(
 ) -> SSAValue:
     """A function of the sum; of integers, computed in f64."""
     summed, kind = total(node, x, axes), element(x)
-    return cast(node.emit, then(node, cast(node.emit, summed, kind if is_float(kind) else f64)), kind)
+    return cast(
+        node.emit, then(node, cast(node.emit, summed, kind if is_float(kind) else f64)), kind
+    )
 
 
 @onnx_op(*REDUCTIONS)

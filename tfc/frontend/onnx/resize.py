@@ -69,12 +69,20 @@ def _of_sizes(node: Node, axes: list[int]) -> tuple[list[float], list[int | None
     """A scale for each axis, and a size where it changes; extents that stay may be unknown."""
     dims, wanted = node.shape(0), node.dims(3)
     if wanted is None or len(wanted) != len(axes):
-        node.fail(f"expected {len(axes)} sizes that are constant or follow from shapes, got {wanted}")
+        node.fail(
+            f"expected {len(axes)} sizes that are constant or follow from shapes, got {wanted}"
+        )
     policy = node.attr("keep_aspect_ratio_policy", "stretch")
     scales: list[float] = [1.0] * len(dims)
     sizes: list[int | None] = [None] * len(dims)
-    changed = [(a, n, dims[a]) for a, n in zip(axes, wanted, strict=True) if policy != "stretch" or n != dims[a]]
-    known = [(a, n, d) for a, n, d in changed if isinstance(n, int) and isinstance(d, int) and d > 0]
+    changed = [
+        (a, n, dims[a])
+        for a, n in zip(axes, wanted, strict=True)
+        if policy != "stretch" or n != dims[a]
+    ]
+    known = [
+        (a, n, d) for a, n, d in changed if isinstance(n, int) and isinstance(d, int) and d > 0
+    ]
     if len(known) != len(changed):
         node.fail(f"sizes {wanted} need known extents of the axes {axes}, got {list(dims)}")
     for axis, size, extent in known:
@@ -167,7 +175,9 @@ def _resample(
         weights = np.ones_like(places)
     elif kind in ("linear", "bilinear", "trilinear", "cubic"):
         stretch = max(1.0, 1 / scale) if settings.get("antialias") else 1.0
-        places, weights = _taps(positions, kind == "cubic", float(node.attr("cubic_coeff_a", -0.75)), stretch)
+        places, weights = _taps(
+            positions, kind == "cubic", float(node.attr("cubic_coeff_a", -0.75)), stretch
+        )
         if settings.get("exclude_outside"):
             weights = weights * ((places >= 0) & (places < size))
         if settings.get("exclude_outside") or settings.get("antialias"):

@@ -45,7 +45,9 @@ def reads(node: onnx.NodeProto) -> Iterator[str]:
             yield from (name for name in inner if name not in own)
 
 
-def ordered(nodes: Sequence[onnx.NodeProto], known: Iterable[str], where: str) -> list[onnx.NodeProto]:
+def ordered(
+    nodes: Sequence[onnx.NodeProto], known: Iterable[str], where: str
+) -> list[onnx.NodeProto]:
     """The nodes, each after those whose outputs it reads; in file order where that allows.
 
     Raises:
@@ -56,7 +58,9 @@ def ordered(nodes: Sequence[onnx.NodeProto], known: Iterable[str], where: str) -
     for i, node in enumerate(nodes):
         for name in node.output:
             if name and producers.setdefault(name, i) != i:
-                raise ModelFileError(f"{name!r} is the output of two nodes", where=f"{where} ({label(node)})")
+                raise ModelFileError(
+                    f"{name!r} is the output of two nodes", where=f"{where} ({label(node)})"
+                )
     waits = [0] * len(nodes)
     users: list[list[int]] = [[] for _ in nodes]
     for i, node in enumerate(nodes):
@@ -79,7 +83,9 @@ def ordered(nodes: Sequence[onnx.NodeProto], known: Iterable[str], where: str) -
     if len(order) < len(nodes):
         stuck = [label(nodes[i]) for i, count in enumerate(waits) if count]
         some = ", ".join(stuck[:5]) + (", ..." if len(stuck) > 5 else "")
-        raise ModelFileError(f"the graph has a cycle through or before the nodes {some}", where=where)
+        raise ModelFileError(
+            f"the graph has a cycle through or before the nodes {some}", where=where
+        )
     return order
 
 
@@ -131,7 +137,9 @@ def _lacking(
         return {name}
     inner = {**versions, **opsets(body.opset_import)}
     parts = [_lacking(n, inner, functions, depth + 1) for n in _walk(body.node)]
-    return {f"{name} (by way of {part})" if "by way" not in part else part for p in parts for part in p}
+    return {
+        f"{name} (by way of {part})" if "by way" not in part else part for p in parts for part in p
+    }
 
 
 def _assumed_function(node: onnx.NodeProto, version: int) -> onnx.FunctionProto | None:

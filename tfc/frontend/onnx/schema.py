@@ -88,7 +88,9 @@ def read_attributes(
         declared = definition.attributes.get(name)
         if declared is None:
             known = ", ".join(definition.attributes) or "none"
-            raise ModelFileError(f"{node.op_type} has no attribute {name!r}", help=f"it has: {known}")
+            raise ModelFileError(
+                f"{node.op_type} has no attribute {name!r}", help=f"it has: {known}"
+            )
         if int(declared.type.value) != attribute.type:
             kind = declared.type.name.lower()
             raise ModelFileError(f"attribute {name!r} of {node.op_type}: expected {kind}")
@@ -101,7 +103,9 @@ def read_attributes(
 @cache
 def _operands(definition: Definition) -> list[tuple[str, str, frozenset[str], bool]]:
     """Name, type variable, allowed types and homogeneity of each formal operand."""
-    allowed = {c.type_param_str: frozenset(c.allowed_type_strs) for c in definition.type_constraints}
+    allowed = {
+        c.type_param_str: frozenset(c.allowed_type_strs) for c in definition.type_constraints
+    }
     return [
         (p.name, p.type_str, allowed.get(p.type_str, frozenset([p.type_str])), p.is_homogeneous)
         for p in definition.inputs
@@ -129,7 +133,9 @@ def check_operands(name: str, definition: Definition, types: Sequence[str | None
             some = ", ".join(sorted(allowed)[:12])
             raise ModelFileError(f"{name}: input {operand!r}: expected one of {some}, got {type_}")
         if homogeneous and bound.setdefault(variable, type_) != type_:
-            raise ModelFileError(f"{name}: input {operand!r}: expected {bound[variable]}, got {type_}")
+            raise ModelFileError(
+                f"{name}: input {operand!r}: expected {bound[variable]}, got {type_}"
+            )
 
 
 def function_of(

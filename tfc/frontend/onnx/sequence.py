@@ -17,7 +17,9 @@ from tfc.frontend.onnx.values import concat, splat, squeeze, take, unsqueeze
 
 @onnx_op("SequenceEmpty")
 def empty(node: Node) -> TensorSequence:
-    kind = element_numbered(node, node.attr("dtype")) if node.has("dtype") else element_of(np.float32)
+    kind = (
+        element_numbered(node, node.attr("dtype")) if node.has("dtype") else element_of(np.float32)
+    )
     return TensorSequence((), kind)
 
 

@@ -1,6 +1,6 @@
 """The inputs of a model and their extents: numbers, named dims, and names given to the rest.
 
-    x: float["batch", 3, ?]      ->  tensor<?x3x?xf32>, dims "batch", "", "x_2"
+x: float["batch", 3, ?]      ->  tensor<?x3x?xf32>, dims "batch", "", "x_2"
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def arguments(
             raise OptionError(f"the model has no input {name!r}", help=help)
     elements = [input_element(model, i) for i in inputs]
     naming = _Naming(model, inputs, shapes)
-    return {i.name: tensor_type(naming.extents(i), e) for i, e in zip(inputs, elements, strict=True)}
+    return {
+        i.name: tensor_type(naming.extents(i), e) for i, e in zip(inputs, elements, strict=True)
+    }
 
 
 def input_element(model: Model, info: onnx.ValueInfoProto) -> Attribute:
@@ -83,7 +85,8 @@ class _Naming:
         if given is None and not info.type.tensor_type.HasField("shape"):
             raise ModelFileError(
                 "the model does not say the shape of this input",
-                where=f"{self.model.where} (input {info.name!r})", help=f"give it: --shape {info.name}=1x3x224x224",
+                where=f"{self.model.where} (input {info.name!r})",
+                help=f"give it: --shape {info.name}=1x3x224x224",
             )
         if given is None:
             given = [None] * len(info.type.tensor_type.shape.dim)
@@ -106,18 +109,28 @@ class _Naming:
             return
         where = f"input {info.name!r}"
         if len(given) != len(dims):
-            raise OptionError(f"expected {len(dims)} extents, got {len(given)}: {list(given)}", where=where)
+            raise OptionError(
+                f"expected {len(dims)} extents, got {len(given)}: {list(given)}", where=where
+            )
         for axis, (choice, dim) in enumerate(zip(given, dims, strict=True)):
             if isinstance(choice, int) and choice < 0:
                 raise OptionError(f"expected extents of at least 0, got {list(given)}", where=where)
-            if dim.HasField("dim_value") and isinstance(choice, int) and choice != dim.dim_value >= 0:
-                raise OptionError(f"expected extent {dim.dim_value} at axis {axis}, got {choice}", where=where)
+            if (
+                dim.HasField("dim_value")
+                and isinstance(choice, int)
+                and choice != dim.dim_value >= 0
+            ):
+                raise OptionError(
+                    f"expected extent {dim.dim_value} at axis {axis}, got {choice}", where=where
+                )
             name = str(self.symbols.get(dim.dim_param, ""))
             if choice is None or not _is_name(name):
                 continue
             value = _dim(choice, info)
             if self.fixed.setdefault(name, value) != value:
-                text = f"expected one extent for {dim.dim_param!r}, got {self.fixed[name]} and {value}"
+                text = (
+                    f"expected one extent for {dim.dim_param!r}, got {self.fixed[name]} and {value}"
+                )
                 raise OptionError(text, where=where)
 
     def _symbol(self, param: str) -> Dim:
@@ -144,8 +157,15 @@ def _dim(choice: Dim | str, info: onnx.ValueInfoProto) -> Dim:
     try:
         return parse(choice) if isinstance(choice, str) else choice
     except ValueError as error:
-        raise OptionError(f"expected an extent or a name, got {choice!r}", where=f"input {info.name!r}") from error
+        raise OptionError(
+            f"expected an extent or a name, got {choice!r}", where=f"input {info.name!r}"
+        ) from error
 
 
 def _is_name(text: str) -> bool:
-    return text.isascii() and text.isidentifier() and not keyword.iskeyword(text) and text not in RESERVED
+    return (
+        text.isascii()
+        and text.isidentifier()
+        and not keyword.iskeyword(text)
+        and text not in RESERVED
+    )

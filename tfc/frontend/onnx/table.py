@@ -27,8 +27,19 @@ Results: TypeAlias = "SSAValue | TensorSequence | Sequence[SSAValue | TensorSequ
 Importer: TypeAlias = "Callable[[Node], Results]"
 
 FAMILIES = (
-    "elementwise", "activation", "shape", "indexing", "reduce", "linear", "convolution",
-    "normalize", "generate", "resize", "control", "sequence", "quantize",
+    "elementwise",
+    "activation",
+    "shape",
+    "indexing",
+    "reduce",
+    "linear",
+    "convolution",
+    "normalize",
+    "generate",
+    "resize",
+    "control",
+    "sequence",
+    "quantize",
 )
 
 _table: dict[str, list[tuple[int, Importer]]] = {}
