@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -265,3 +266,10 @@ def test_inputs_that_become_constants() -> None:
     assert shape_of(function.body.block.last_op.operands[0]) == (2, 3)
     with pytest.raises(OptionError, match="no input 'shape'"):
         import_onnx(proto, values={"shape": [1]})
+
+
+def test_the_documented_operators_are_those_of_the_table() -> None:
+    """`docs/onnx.md` lists them all, sorted."""
+    page = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
+    listed = page.split("## Operators")[1].split("Operators that ONNX itself")[0].split()
+    assert listed == supported()
