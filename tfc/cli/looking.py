@@ -1,7 +1,7 @@
 """The options that look inside a compilation, the same for both tools.
 
     --print-ir-before=PASSES --print-ir-after-all --print-ir-after-change --dump-ir=DIR
-    --time-report --trace-rules --validate-each-pass
+    --time-report --trace-rules --explain-fusion --validate-each-pass
 
 What they show goes to stderr or to files.
 """
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser, tool: str) -> None:
     add("--dump-ir", metavar="DIR", help="one file for each pass, read back by tfc-opt")
     add("--time-report", action="store_true", help="what each pass took")
     add("--trace-rules", action="store_true", help="name each rule that fires")
+    add("--explain-fusion", action="store_true", help="what each kernel computes, and why no more")
     add("--verify-each", action="store_true", help="verify after every pass")
     add(
         "--validate-each-pass",
@@ -55,6 +56,10 @@ def instruments(options: argparse.Namespace) -> list[Instrument]:
         found.append(watch.DumpIr(Path(options.dump_ir)))
     if options.time_report:
         found.append(watch.TimeReport())
+    if options.explain_fusion:
+        from tfc.passes.explain_fusion import ExplainFusion
+
+        found.append(ExplainFusion())
     if options.validate_each_pass:
         from tfc.passes.validate import ValidateEachPass
 

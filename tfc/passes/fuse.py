@@ -78,29 +78,73 @@ class Fuse(ModulePass):
                 _fuse_block(function.body.block)
 
 
-def _fuse_block(block: Block) -> None:
-    groups: dict[Operation, Group] = {}
-    for op in reversed(list(block.ops)):
-        if not fusible(op):
-            continue
-        users = _users(op)
+@dataclass
+class Plan:
+    """What becomes of the operations of a block.
+
+    Attributes:
+        groups: the kernel of each operation that is in one.
+        reasons: why an operation is in none of its users' kernels: for each that starts a kernel,
+            or is copied.
+    """
+
+    groups: dict[Operation, Group] = field(default_factory=dict[Operation, Group])
+    reasons: dict[Operation, str] = field(default_factory=dict[Operation, str])
+
+    def kernels(self) -> list[Group]:
+        """The groups, from last to first."""
+        return list({id(g): g for g in self.groups.values()}.values())
+
+    def place(self, op: Operation) -> None:
+        """Put ``op``, whose users all have their places, into a group."""
+        groups, users = self.groups, _users(op)
         homes = {id(g): g for u in users if (g := groups.get(u)) is not None}
+        reason = _outside(users, groups) or (f"{len(homes)} kernels read it" if len(homes) > 1 else "")
+        if not reason:
+            home = next(iter(homes.values()))
+            reason = refusal(op, users, home)
+            if not reason:
+                groups[op] = home
+                home.members.append(op)
+                if isinstance(op, ContractOp):
+                    home.kind = "contraction"
+                return
         grouped = bool(users) and all(u in groups for u in users)
-        if grouped and len(homes) == 1 and joins(op, users, home := next(iter(homes.values()))):
-            groups[op] = home
-            home.members.append(op)
-            if isinstance(op, ContractOp):
-                home.kind = "contraction"
-            continue
         if grouped and is_free(op) and not any(isinstance(u, ContractOp) for u in users):
-            continue  # copied into each group
+            self.reasons[op] = "copied into each kernel that reads it"
+            return
         if isinstance(op, ConstantOp):
-            continue  # who needs it whole reads it from the weights
-        kind = "contraction" if isinstance(op, ContractOp) else "nest"
-        groups[op] = Group(op, kind, [op])
-    for group in {id(g): g for g in groups.values()}.values():
-        _outline(group, groups)
+            return  # who needs it whole reads it from the weights
+        self.reasons[op] = reason
+        groups[op] = Group(op, "contraction" if isinstance(op, ContractOp) else "nest", [op])
+
+
+def plan(block: Block) -> Plan:
+    """Decide which operations of ``block`` share a kernel; nothing is changed."""
+    made = Plan()
+    for op in reversed(list(block.ops)):
+        if fusible(op):
+            made.place(op)
+    return made
+
+
+def _fuse_block(block: Block) -> None:
+    made = plan(block)
+    for group in made.kernels():
+        _outline(group, made.groups)
     _remove_dead(block)
+
+
+def _outside(users: Sequence[Operation], groups: Mapping[Operation, Group]) -> str:
+    """Why a value that is read in no kernel, too, is stored."""
+    if not users:
+        return "nothing reads it"
+    if all(u in groups for u in users):
+        return ""
+    names = dict.fromkeys(u.name for u in users if u not in groups)
+    if "func.return" in names:
+        return "it is an output"
+    return f"read by {', '.join(names)}, which is in no kernel or in several"
 
 
 def fusible(op: Operation) -> bool:
@@ -127,19 +171,26 @@ def _moves_only_units(op: ReshapeOp) -> bool:
     return before == after
 
 
-def joins(op: Operation, users: Sequence[Operation], home: Group) -> bool:
-    """Whether ``op`` becomes part of the kernel of its ``users``."""
-    if len(home.members) >= MAX_OPERATIONS or any(isinstance(u, ContractOp) for u in users):
-        return False  # a contraction reads its operands from memory
+def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
+    """Why ``op`` does not become part of the kernel of its ``users``; "" where it does."""
+    if any(isinstance(u, ContractOp) for u in users):
+        return "a contraction reads its operands from memory"
+    if len(home.members) >= MAX_OPERATIONS:
+        return f"the kernel has {MAX_OPERATIONS} operations: more live values than this spill"
     if isinstance(op, ContractOp):
-        return home.kind == "nest" and _is_epilogue(op, home)
-    if is_free(op) or home.kind == "contraction":
-        return is_free(op)
-    return all(_reads_once(op, user) for user in users)
+        if home.kind != "nest":
+            return "the kernel has a contraction already"
+        return _no_epilogue(op, home)
+    if is_free(op):
+        return ""
+    if home.kind == "contraction":
+        return "in the kernel of a contraction it would be computed again for each tile"
+    again = next((u for u in users if not _reads_once(op, u)), None)
+    return f"{again.name} reads elements of it more than once, or not in order" if again else ""
 
 
-def _is_epilogue(op: ContractOp, home: Group) -> bool:
-    """Whether ``home`` does only cheap elementwise work on the result, in its shape.
+def _no_epilogue(op: ContractOp, home: Group) -> str:
+    """Why ``home`` cannot be done on the accumulators: cheap elementwise work in their shape can.
 
     What else it holds maps indices of other operands (a bias that is broadcast).
     """
@@ -147,14 +198,16 @@ def _is_epilogue(op: ContractOp, home: Group) -> bool:
     behind: set[Operation] = {op}
     for member in reversed(home.members):  # from first to last
         if any(o.owner in behind for o in member.operands):
-            if not isinstance(member, ElementwiseOp) or member.HEAVY:
-                return False
+            if not isinstance(member, ElementwiseOp):
+                return f"{member.name} is not elementwise: no epilogue of a contraction"
+            if member.HEAVY:
+                return f"{member.name} costs as much on the accumulators as in a pass of its own"
             if shape_of(member.results[0]) != shape:
-                return False
+                return f"{member.name} changes the shape: no epilogue of a contraction"
             behind.add(member)
         elif not is_free(member):
-            return False
-    return True
+            return f"the kernel computes {member.name} besides: no epilogue of a contraction"
+    return ""
 
 
 def _reads_once(op: Operation, user: Operation) -> bool:
