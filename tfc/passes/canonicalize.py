@@ -24,7 +24,6 @@ class Canonicalize(RulePass):
     """Apply the local rewrites of `tfc.passes.rules` until none fires."""
 
     name = "canonicalize"
-    EXACT: ClassVar[bool] = False
     RULES: ClassVar[RuleSet] = RuleSet(
         (
             *movement.RULES,

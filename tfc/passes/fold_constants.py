@@ -72,23 +72,26 @@ class FoldConstants(ModulePass):
 class _Folder:
     budget: FoldConstants
     spent: float = 0.0
+    folded: int = 0
+    refused: int = 0
+    """How many folds would have made the program larger."""
 
     def run(self, root: Operation) -> None:
-        for op in list(root.walk()):
-            if op.parent is not None and isinstance(op, TensorOp) and self._may_fold(op):
-                self._fold(op)
-
-    def _may_fold(self, op: TensorOp) -> bool:
-        if isinstance(op, ConstantOp | StateOp) or isinstance(op.parent_op(), FusionOp):
-            return False
-        if not all(isinstance(o.owner, ConstantOp) for o in op.operands):
-            return False
-        return is_pure(op) and all(_is_known(r) for r in op.results) and not op.regions
+        while True:
+            self.folded = self.refused = 0
+            for op in list(root.walk()):
+                if op.parent is not None and isinstance(op, TensorOp) and _may_fold(op):
+                    self._fold(op)
+            if not (self.folded and self.refused):
+                return  # else a constant may have lost users, so that replacing it adds less
 
     def _fold(self, op: TensorOp) -> None:
-        literals = [o.owner.value.data for o in op.operands if isinstance(o.owner, ConstantOp)]
+        literals = [_known(o) for o in op.operands]
+        args = [x for x in literals if x is not None]
+        if len(args) != len(literals):
+            return
         start = time.perf_counter()
-        values = self._values(op, literals)
+        values = self._values(op, args)
         self.spent += time.perf_counter() - start
         if values is None:
             return
@@ -98,7 +101,8 @@ class _Folder:
             emit.undo()  # the result's type is vague: simplify-shapes comes first
             return
         replace(op, constants)
-        for literal in literals:
+        self.folded += 1
+        for literal in args:
             literal.release()
 
     def _values(self, op: TensorOp, literals: Sequence[Literal]) -> Sequence[Array] | None:
@@ -108,24 +112,44 @@ class _Folder:
             return [np.broadcast_to(one[0][0], _sizes(op.results[0]))]
         if splats and isinstance(op, MOVES):
             return [np.broadcast_to(literals[0].array.reshape(-1)[0], _sizes(op.results[0]))]
-        grows = self._grows(op)
+        grows = _grows(op)
         if grows > self.budget.max_bytes or (grows > 0 and isinstance(op, FREE)):
+            self.refused += 1
             return None
         left = self.budget.max_seconds - self.spent
         if left <= 0 or _work(op, literals) / ELEMENTS_PER_SECOND > left:
             return None
         return _computed(op, [x.array for x in literals])
 
-    def _grows(self, op: TensorOp) -> int:
-        """The bytes that folding adds to the program."""
-        made = sum(math.prod(_sizes(r)) * dtype_of(element(r)).itemsize for r in op.results)
-        dying = {o for o in op.operands if all(use.operation is op for use in o.uses)}
-        freed = 0
-        for value in dying:
-            assert isinstance(value.owner, ConstantOp), "all operands are constants"
-            literal = value.owner.value.data
-            freed += 0 if literal.is_splat else literal.array.nbytes
-        return made - freed
+
+def _may_fold(op: TensorOp) -> bool:
+    if isinstance(op, ConstantOp | StateOp) or isinstance(op.parent_op(), FusionOp):
+        return False
+    if not all(isinstance(o.owner, (ConstantOp, *FREE)) for o in op.operands):
+        return False
+    return is_pure(op) and all(_is_known(r) for r in op.results) and not op.regions
+
+
+def _known(value: SSAValue) -> Literal | None:
+    """A constant, or what a free operation makes of constants: a view, without bytes of its own."""
+    owner = value.owner
+    if isinstance(owner, ConstantOp):
+        return owner.value.data
+    if not isinstance(owner, FREE) or not _is_known(value):
+        return None
+    literals = [_known(o) for o in owner.operands]
+    args = [x.array for x in literals if x is not None]
+    return Literal(_computed(owner, args)[0]) if len(args) == len(literals) else None
+
+
+def _grows(op: TensorOp) -> int:
+    """The bytes that folding adds to the program."""
+    made = sum(math.prod(_sizes(r)) * dtype_of(element(r)).itemsize for r in op.results)
+    freed = 0
+    for value in {o for o in op.operands if all(use.operation is op for use in o.uses)}:
+        if isinstance(value.owner, ConstantOp) and not value.owner.value.data.is_splat:
+            freed += value.owner.value.data.array.nbytes
+    return made - freed
 
 
 def _computed(op: TensorOp, args: Sequence[Array]) -> Sequence[Array]:

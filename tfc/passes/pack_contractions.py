@@ -76,7 +76,7 @@ class PackContractions(ModulePass):
             found = of_dot(op) if isinstance(op, DotOp) else of_convolution(op)
             return contract(op, found, machine, emit, packed) if pays(op, found) else None
 
-        rule = Rule("pack", pack, (DotOp, ConvolutionOp), exact=False, text=__doc__ or "")
+        rule = Rule("pack", pack, (DotOp, ConvolutionOp), exact=False)
         apply_rules(op, RuleSet([rule]))
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import typing
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import LocationAttr, ModuleOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from tfc.errors import InternalError
@@ -81,7 +81,6 @@ class Rule:
     rewrite: Callable[[Any, Emitter], Rewritten]
     matches: tuple[type[Operation], ...]
     exact: bool
-    text: str
 
 
 @typing.overload
@@ -101,7 +100,7 @@ def rule(
     def make(f: Callable[[Any, Emitter], Rewritten]) -> Rule:
         first = next(iter(typing.get_type_hints(f).values()))
         classes = typing.get_args(first) if isinstance(first, UnionType) else (first,)
-        return Rule(f.__name__.replace("_", "-"), f, classes, exact, (f.__doc__ or "").strip())
+        return Rule(f.__name__.replace("_", "-"), f, classes, exact)
 
     return make if function is None else make(function)
 
@@ -266,24 +265,6 @@ def producer(value: SSAValue, cls: type[_Op]) -> _Op | None:
     return owner if isinstance(owner, cls) else None
 
 
-def users(value: SSAValue) -> list[Operation]:
-    """The operations that use ``value``, each once, in the order of their uses."""
-    return list(dict.fromkeys(use.operation for use in value.uses))
-
-
-def sole_user(value: SSAValue) -> Operation | None:
-    """The operation that uses ``value`` where it is the only use."""
-    use = value.get_unique_use()
-    return None if use is None else use.operation
-
-
-def blocks_of(root: Operation) -> Iterator[Block]:
-    """Every block inside ``root``, outer before inner."""
-    for op in root.walk():
-        for region in op.regions:
-            yield from region.blocks
-
-
 def _differ(x: SSAValue, y: SSAValue) -> bool:
     return x.type is not y.type and x.type != y.type  # comparing equal types takes 3 us
 
@@ -299,6 +280,11 @@ class RulePass(ModulePass):
     """A pass that applies one set of rules until none fires."""
 
     RULES: ClassVar[RuleSet]
+
+    @property
+    def EXACT(self) -> bool:
+        """Whether it keeps every bit of every value: all its rules do."""
+        return all(r.exact for r in self.RULES.rules)
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         apply_rules(op, self.RULES)

@@ -13,7 +13,7 @@ arguments the names d0, d1, ...; ``dims="batch=8"`` puts numbers for names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -284,8 +284,3 @@ _RESOLVERS: dict[type[Operation], Callable[..., SSAValue | None]] = {
     DynamicSliceOp: _slice,
     DynamicPadOp: _pad,
 }
-
-
-def unresolved(root: Operation) -> Iterator[Operation]:
-    """The operations whose amounts are still computed: no code can be generated for them."""
-    return (op for op in root.walk() if type(op) in _RESOLVERS and not isinstance(op, ShapeOfOp))

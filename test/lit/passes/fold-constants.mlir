@@ -52,3 +52,18 @@ func.func @effects() -> tensor<2xf32> {
   %n = tfc.neg %y : tensor<2xf32> -> tensor<2xf32>
   func.return %n : tensor<2xf32>
 }
+
+// Counting and repeating cost a kernel nothing and stay; what is computed from them is folded.
+// CHECK-LABEL: func.func @free
+// CHECK-NEXT:    %[[I:.*]] = tfc.iota [3]
+// CHECK-NEXT:    %[[C:.*]] = tfc.constant [1.0, 2.0]
+// CHECK-NEXT:    %[[B:.*]] = tfc.broadcast %[[C]] to [3, 2]
+// CHECK-NEXT:    %[[S:.*]] = tfc.constant [-0.0, -1.0, -2.0]
+// CHECK-NEXT:    func.return %[[I]], %[[B]], %[[S]], %[[C]]
+func.func @free() -> (tensor<3xf32>, tensor<3x2xf32>, tensor<3xf32>, tensor<2xf32>) {
+  %i = tfc.iota [3] along 0 of f32 : tensor<3xf32>
+  %c = tfc.constant [1.0, 2.0] : tensor<2xf32>
+  %b = tfc.broadcast %c to [3, 2] at [1] : tensor<2xf32> -> tensor<3x2xf32>
+  %s = tfc.neg %i : tensor<3xf32> -> tensor<3xf32>
+  func.return %i, %b, %s, %c : tensor<3xf32>, tensor<3x2xf32>, tensor<3xf32>, tensor<2xf32>
+}
