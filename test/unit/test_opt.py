@@ -83,6 +83,7 @@ def test_unknown_names_get_suggestions() -> None:
     fails(opt("-p", "cse{x=3}"), 2, "'cse' has no option 'x'", "it takes none")
     fails(opt("-p", "fold-constants{max-bytes=abc}"), 2, "fold-constants")
     fails(opt("-p", "cse,,"), 2, "expected a pipeline like")
+    fails(opt("--print-ir-before=sce"), 2, "unknown pass 'sce'", "did you mean 'cse'")
     fails(opt("--print-ir-after"), 2, "did you mean --print-ir-after-all")
     fails(opt("-t", "llvmm"), 2, "unknown target form 'llvmm'", "did you mean 'llvm'")
     fails(opt("-t", "ptx"), 2, "no code generator for ptx yet")

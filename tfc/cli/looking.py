@@ -49,7 +49,7 @@ def instruments(options: argparse.Namespace) -> list[Instrument]:
     if options.trace_rules:
         found.append(watch.TraceRules())
     if options.print_ir_before:
-        found.append(watch.PrintBefore(options.print_ir_before.split(",")))
+        found.append(watch.PrintBefore(_known_passes(options.print_ir_before.split(","))))
     if options.print_ir_after_all or options.print_ir_after_change:
         found.append(watch.PrintAfter(only_changes=not options.print_ir_after_all))
     if options.dump_ir:
@@ -65,3 +65,13 @@ def instruments(options: argparse.Namespace) -> list[Instrument]:
 
         found.append(ValidateEachPass(seed=getattr(options, "seed", 0), directory=Path.cwd()))
     return found
+
+
+def _known_passes(names: list[str]) -> list[str]:
+    from tfc.errors import OptionError, nearest
+    from tfc.passes.pipeline import PASSES
+
+    for name in names:
+        if name not in PASSES:
+            raise OptionError(f"unknown pass {name!r}", help=nearest(name, PASSES))
+    return names
