@@ -66,14 +66,18 @@ def write_module(module: ModuleOp, path: Path, header: str = "") -> None:
     Args:
         header: comment lines (``// ...``) that come first.
     """
-    folder = path.parent / "blobs"
+    save_blobs(module, path.parent / "blobs")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(header + module_text(module) + "\n", encoding="utf-8")
+
+
+def save_blobs(module: ModuleOp, folder: Path) -> None:
+    """Write the constants that are not in the text to ``folder``, unless they are there."""
     for literal in _literals(module):
         if " blob " in literal.key:
             file = folder / f"{literal.key.rsplit(' ', 1)[1]}.npy"
             if not file.exists():
                 _save(file, literal)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(header + module_text(module) + "\n", encoding="utf-8")
 
 
 def load_blobs(text: str, folder: Path) -> list[Literal]:

@@ -150,6 +150,11 @@ def test_dumps_are_read_back_with_their_constants() -> None:
     command = [sys.executable, "-m", "tfc.cli.opt", "dump/01-fold-constants.mlir", "--run"]
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert again.stdout == expected
+    assert opt("-o", "new/out.mlir", text=text).status == 1
+    Path("new").mkdir(exist_ok=True)
+    assert opt("-o", "new/out.mlir", text=text).status == 0
+    command[3] = "new/out.mlir"
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == expected
 
 
 def test_run_on_generated_and_on_given_inputs() -> None:

@@ -29,7 +29,7 @@ examples:
   tfc-opt model.mlir -p optimise --validate-each-pass
                                                 which pass changed a value?
   tfc-opt crash.mlir                            a reproducer runs the pipeline it names
-  tfc-compile model.onnx --emit=tfc | tfc-opt - -p optimise --time-report
+  tfc-compile model.onnx --emit=tfc -o model.mlir && tfc-opt model.mlir -p optimise --time-report
 
 exit status: 0 done; 1 an error in the input; 2 an error on the command line; 3 a bug in tfc
 """

@@ -18,7 +18,7 @@ from xdsl.utils.exceptions import VerifyException
 from tfc.cli.reporting import USER, explain
 from tfc.dialects import context
 from tfc.errors import InternalError, OptionError, TfcError
-from tfc.modulefile import module_text, read_module
+from tfc.modulefile import module_text, read_module, save_blobs
 from tfc.passes.instrumentation import Instrument
 from tfc.passes.pipeline import parse, run_pipeline
 from tfc.passes.reproducer import CrashReproducer, pipeline_of
@@ -87,6 +87,9 @@ class Session:
         form = self.options.target
         if form == "mlir":
             generic, locations = self.options.print_op_generic, self.options.print_debuginfo
+            output = Path(self.options.output or "-")
+            if output.suffix == ".mlir" and output.parent.is_dir():
+                save_blobs(module, output.parent / "blobs")
             return module_text(module, generic=generic, locations=locations) + "\n"
         from tfc.cli.emission import emit_kernels
 
