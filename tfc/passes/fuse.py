@@ -14,7 +14,7 @@ A contraction takes elementwise users of its result as its epilogue, but for cos
 a polynomial on the accumulators gains nothing over a pass of its own (measured: 0 to 15 %
 slower). A reduction joins users that read it through a broadcast along inner dims only: it is
 then computed once a row. Through a broadcast along outer dims it would be computed again for each
-of them.
+of them. Sums that a reduction walks over are stored: attention's scores, of which a softmax is taken.
 
 Runs last on ``tfc``: afterwards every operation is in a fusion, a view, a constant, or state.
 """
@@ -48,6 +48,7 @@ from tfc.dialects.tfc.shape import (
     TransposeOp,
 )
 from tfc.dialects.tfc.types import shape_of
+from tfc.dims import Dim
 from tfc.location import fuse as fuse_locations
 
 MAX_OPERATIONS = 64
@@ -167,8 +168,12 @@ def is_free(op: Operation) -> bool:
 
 def _moves_only_units(op: ReshapeOp) -> bool:
     """Whether a reshape only adds or drops extents of 1."""
-    before, after = ([d for d in shape_of(v) if d != 1] for v in (op.operands[0], op.results[0]))
-    return before == after
+    return _long(op.operands[0]) == _long(op.results[0])
+
+
+def _long(value: SSAValue) -> list[Dim]:
+    """The extents of ``value`` that are not 1."""
+    return [d for d in shape_of(value) if d != 1]
 
 
 def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
@@ -185,6 +190,8 @@ def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
         return ""
     if home.kind == "contraction":
         return "in the kernel of a contraction it would be computed again for each tile"
+    if not isinstance(op, (ElementwiseOp, GatherOp, *MOVES)) and _reduced_again(op, home):
+        return "a reduction walks over it: its sums would be computed inside of that loop"
     again = next((u for u in users if not _reads_once(op, u)), None)
     return f"{again.name} reads elements of it more than once, or not in order" if again else ""
 
@@ -226,6 +233,22 @@ def _reads_once(op: Operation, user: Operation) -> bool:
     if isinstance(user, GatherOp):
         return isinstance(op, ElementwiseOp) and op.results[0] is not user.operands[0]
     return isinstance(user, MOVES) and isinstance(op, (ElementwiseOp, *MOVES))
+
+
+def _reduced_again(op: Operation, home: Group) -> bool:
+    """Whether ``home`` reduces what it computes from ``op`` element by element."""
+    pending, left = [op], set(home.members)
+    while pending:
+        users = left.intersection(_users(pending.pop()))
+        left -= users
+        for user in users:
+            if isinstance(user, ReduceOp | ArgReduceOp):
+                return True
+            source, result = user.operands[0], user.results[0]
+            if not isinstance(user, BroadcastOp) or _long(source) == _long(result):
+                # else it is one sum for all that an inner loop walks over
+                pending.append(user)
+    return False
 
 
 def _stretches_inside(op: BroadcastOp) -> bool:

@@ -94,3 +94,19 @@ func.func @window(%x : tensor<9xf32>) -> tensor<7xf32> {
   %y = tfc.window_reduce max %e window [3] strides [1] dilations [1] low [0] high [0] : tensor<9xf32> -> tensor<7xf32>
   func.return %y : tensor<7xf32>
 }
+
+// A reduction over sums reads them from memory: in its loop they would be computed one by one,
+// and for a softmax again in each of its loops.
+// CHECK-LABEL: func.func @sums
+// CHECK:         tfc.fusion
+// CHECK:           tfc.reduce sum
+// CHECK-NEXT:      tfc.yield
+// CHECK:         tfc.fusion
+// CHECK:           tfc.mul
+// CHECK-NEXT:      tfc.reduce max
+func.func @sums(%x : tensor<4x9x8xf32>, %c : tensor<4x9xf32>) -> tensor<4xf32> {
+  %s = tfc.reduce sum %x over [2] : tensor<4x9x8xf32> -> tensor<4x9xf32>
+  %m = tfc.mul %s, %c : tensor<4x9xf32>, tensor<4x9xf32> -> tensor<4x9xf32>
+  %y = tfc.reduce max %m over [1] : tensor<4x9xf32> -> tensor<4xf32>
+  func.return %y : tensor<4xf32>
+}
