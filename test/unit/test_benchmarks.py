@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ import tfc
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import networks
+import report
 import workloads
 from form import Workload
+from machine import Rates
 from numpy_form import NumpyForm
 from onnx_form import model_of
 
@@ -47,3 +50,45 @@ def test_tfc_computes_the_workload(name: str) -> None:
         # sums of at most a few hundred terms in f32: 1e-5 of the largest is ten times what is seen
         bound = 1e-5 * max(1.0, float(np.max(np.abs(expected))))
         np.testing.assert_allclose(results[f"y{k}"], expected, rtol=0, atol=bound)
+
+
+def test_workloads_go_by_their_names() -> None:
+    assert all(make().name == name for name, make in workloads.WORKLOADS.items())
+
+
+def test_bound_is_the_slower_of_computing_and_moving() -> None:
+    rates = Rates(100.0, {10: 8.0, 1000: 2.0})
+    assert rates.bound(200.0, 4.0) == 2.0  # at 8 bytes a second moving takes a quarter of that
+    assert rates.bound(200.0, 40.0) == 20.0
+    assert rates.bound(0.0, 4000.0) == 2000.0  # larger than all that was measured
+
+
+def test_page_and_chart_tell_who_is_faster() -> None:
+    def figures(seconds: float) -> dict[str, float]:
+        spread = {"low": seconds * 0.9, "high": seconds * 1.1, "processor": seconds}
+        return {"median": seconds, "prepare": 0.25, "memory": 5e7, **spread}
+
+    document = {
+        "machine": {"cpu": "a cpu & its name", "cores": 2, "system": "Linux", "python": "3"},
+        "threads": 1,
+        "rounds": 3,
+        "rates": {"flops": 1e11, "bandwidth": {"1048576": 1e10}},
+        "versions": {"tfc": "1", "numpy": "2"},
+        "results": [
+            {
+                "name": "softmax", "title": "softmax [2, 3]", "flops": 1e8, "moved": 1e6,
+                "peers": {"tfc": figures(2e-3), "numpy": figures(5e-3), "jax": {"error": "no"}},
+            }
+        ],
+    }  # fmt: skip
+    results = report.joined([document])
+    page = report.page([document], results, "chart.svg")
+    assert (
+        "| softmax [2, 3] | 2 (1.8 to 2.2) | numpy 5 (4.5 to 5.5) | **2.50 (2.05 to 3.06)**" in page
+    )
+    assert "| 50 % |" in page
+    assert "softmax [2, 3], jax: no" in page
+    drawing = ElementTree.fromstring(report.drawing("a cpu & its name", results))
+    assert any(
+        title.text == "numpy 2.50" for title in drawing.iter("{http://www.w3.org/2000/svg}title")
+    )
