@@ -28,7 +28,8 @@ from tfc.codegen.host import describe_program, emit_host
 from tfc.codegen.pool import pool_llvm
 from tfc.dialects import host, kernel
 from tfc.options import Options
-from tfc.passes.instrumentation import from_environment
+from tfc.passes.count_work import CountWork, Work
+from tfc.passes.instrumentation import Instrument, from_environment
 from tfc.passes.pipeline import run_pipeline
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Lowered:
     module: ModuleOp
     target: Target
     options: Options
+    works: Sequence[Work] = ()
+    """What each launch of the program does, in order."""
 
     @property
     def program(self) -> host.ProgramOp:
@@ -90,8 +93,9 @@ def optimise(module: ModuleOp, options: Options) -> None:
 
 def lower(module: ModuleOp, options: Options) -> Lowered:
     """Optimise ``module`` and lower it to kernels and a host program, in place."""
-    run_stages(module, "optimise,lower", options)
-    return Lowered(module, Target.parse(options.target, options.cpu), options)
+    counting = CountWork()
+    run_stages(module, "optimise,lower", options, counting)
+    return Lowered(module, Target.parse(options.target, options.cpu), options, counting.works)
 
 
 def emit_llvm(lowered: Lowered, *, in_process: bool = False) -> tuple[str, Manifest]:
@@ -109,8 +113,15 @@ def emit_llvm(lowered: Lowered, *, in_process: bool = False) -> tuple[str, Manif
     return "\n".join(part for part in (kernels, interface, pool) if part), manifest
 
 
-def emit_object(lowered: Lowered, *, in_process: bool = False) -> tuple[bytes, Manifest]:
-    """The same as one object file, in which each kernel was generated for itself or cached."""
+def emit_object(
+    lowered: Lowered, *, in_process: bool = False, profiled: bool = False
+) -> tuple[bytes, Manifest]:
+    """The same as one object file, in which each kernel was generated for itself or cached.
+
+    Args:
+        in_process: as of `emit_llvm`.
+        profiled: with clocks between the kernels; see `tfc.codegen.host.emit_host`.
+    """
     target = lowered.target
     if not build.is_joined(target):
         text, manifest = emit_llvm(lowered, in_process=in_process)
@@ -119,7 +130,9 @@ def emit_object(lowered: Lowered, *, in_process: bool = False) -> tuple[bytes, M
     names = [k.sym_name.data for k in lowered.kernels]
     texts = [translate([k], target, messages, symbol=build.SYMBOL) for k in lowered.kernels]
     manifest = _describe(lowered, messages)
-    interface = _interface(lowered, manifest, bound_weights=in_process, shared_pool=True)
+    interface = _interface(
+        lowered, manifest, bound_weights=in_process, shared_pool=True, profiled=profiled
+    )
     others = [f'target triple = "{target.triple}"\n{build.declarations(names)}{interface}']
     if not in_process:
         others.append(pool_llvm(target.triple, exported=True))
@@ -132,14 +145,8 @@ def _describe(lowered: Lowered, messages: Sequence[str]) -> Manifest:
     return describe_program(lowered.program, lowered.target, messages, threads=threads)
 
 
-def _interface(lowered: Lowered, manifest: Manifest, *, bound_weights: bool, shared_pool: bool) -> str:
-    return emit_host(
-        lowered.program,
-        lowered.kernels,
-        manifest,
-        bound_weights=bound_weights,
-        shared_pool=shared_pool,
-    )
+def _interface(lowered: Lowered, manifest: Manifest, **how: bool) -> str:
+    return emit_host(lowered.program, lowered.kernels, manifest, **how)
 
 
 def emit(lowered: Lowered) -> Binary:
@@ -148,12 +155,12 @@ def emit(lowered: Lowered) -> Binary:
     return Binary(manifest, data, lowered.weights, lowered)
 
 
-def load(lowered: Lowered) -> Program:
-    """Compile into this process."""
+def load(lowered: Lowered, *, profiled: bool = False) -> Program:
+    """Compile into this process; ``profiled``: so that `Program.times` is there."""
     from tfc.runtime.jit import load_object
     from tfc.runtime.program import Program
 
-    data, manifest = emit_object(lowered, in_process=True)
+    data, manifest = emit_object(lowered, in_process=True, profiled=profiled)
     library = load_object(data)
     constants = [op.value.data.contiguous() for op in lowered.constants]
     return Program(library.address, manifest.name, constants=constants, keep=library)
@@ -170,8 +177,12 @@ def save(binary: Binary, path: str | os.PathLike[str]) -> None:
     write_artifact(binary, Path(path))
 
 
-def run_stages(module: ModuleOp, stages: str, options: Options) -> None:
-    """Run passes and stages of `tfc.passes.pipeline` with what ``options`` say, in place."""
+def run_stages(module: ModuleOp, stages: str, options: Options, *watching: Instrument) -> None:
+    """Run passes and stages of `tfc.passes.pipeline` with what ``options`` say, in place.
+
+    Args:
+        watching: instruments beside those of the options or the environment.
+    """
     given = {"cpu": options.cpu, "target": options.target, "model": options.name}
     watchers = list(options.instruments) or from_environment()
     if options.validate_each_pass:
@@ -182,5 +193,5 @@ def run_stages(module: ModuleOp, stages: str, options: Options) -> None:
         module,
         stages,
         options={k: v for k, v in given.items() if v is not None},
-        instruments=watchers,
+        instruments=[*watchers, *watching],
     )

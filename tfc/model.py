@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tfc.compiler import Lowered
     from tfc.options import Options
+    from tfc.profiling import Row
     from tfc.runtime.program import Program
 
 Array: TypeAlias = NDArray[Any]
@@ -93,6 +94,26 @@ class Compiled:
     def arena_size(self, **extents: int) -> int:
         """Bytes of scratch memory of a run, for these extents of the named dims."""
         return self._program.arena_size(extents)
+
+    def profile(self, *arrays: Any, runs: int = 20) -> list[Row]:
+        """Run the model with a clock between its kernels.
+
+        Args:
+            arrays: the inputs in declared order.
+            runs: how many runs to take the median of.
+
+        Returns:
+            A row for each kernel in the order of the run: its time, its work, its operations.
+
+        Raises:
+            ArtifactError: the model came from `load`: its code has no clocks.
+            FeedError, RunError: as of a call.
+        """
+        if self._lowered is None:
+            raise ArtifactError("a loaded model cannot be profiled", help="compile it in this process")
+        from tfc.profiling import profile
+
+        return profile(self._lowered, arrays, runs, self._program)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as a shared library (.so) or an object (.o), and its C header.

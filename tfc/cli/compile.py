@@ -24,9 +24,10 @@ from tfc.cli.reporting import guarded, parse_arguments, write_output
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
-    from tfc.codegen.artifact.write import Binary
+    from tfc.compiler import Binary
     from tfc.dims import Dim
     from tfc.options import Options
+    from tfc.passes.instrumentation import Instrument
 
 EXAMPLES = """
 examples:
@@ -44,6 +45,7 @@ examples:
   tfc-compile model.onnx --emit=tfc -o model.mlir
                                             ... with the constants beside it, for tfc-opt
   tfc-compile model.onnx --time-report      what each pass took
+  tfc-compile model.onnx --profile-report   what each kernel takes when it runs
 
 calling it:
   C        #include "model.h"; see the comment at its top. Link with -lm -lpthread.
@@ -107,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
         "--target", metavar="TRIPLE", help="aarch64-linux-gnu, ...; this machine's"
     )
     looking.add_arguments(parser, "tfc-compile")
+    add("--profile-report", action="store_true",
+        help="run the model here, on random numbers; tell the time and the work of each kernel")  # fmt: skip
     return parser
 
 
@@ -133,6 +137,10 @@ def _run(given: argparse.Namespace) -> int:
         from tfc.codegen.artifact import write_artifact
 
         files = write_artifact(binary, output, form)
+    if given.profile_report:
+        from tfc.profiling import report
+
+        sys.stderr.writelines(f"{line}\n" for line in report(binary.lowered))
     if not given.quiet:
         times = {"compiling": compiled - began, "writing": time.perf_counter() - compiled}
         sys.stderr.write("\n".join(_summary(binary, files, times)) + "\n")
@@ -154,6 +162,8 @@ def _destination(given: argparse.Namespace) -> tuple[str, str]:
         output = Path(given.file).stem + suffix if suffix else "-"
     if output == "-" and form in ("so", "obj"):
         raise OptionError(f"--emit={form} is written to a file: name it by -o")
+    if given.profile_report and form not in ("so", "obj"):
+        raise OptionError(f"--profile-report runs code, --emit={form} makes none")
     return form, output
 
 
@@ -164,7 +174,9 @@ def _options(given: argparse.Namespace, output: str) -> Options:
     from tfc.errors import OptionError
     from tfc.options import Options
 
-    Target.parse(given.target, given.cpu)
+    target = Target.parse(given.target, given.cpu)
+    if given.profile_report and target.arch != Target.parse().arch:
+        raise OptionError(f"--profile-report runs the model here, and {target.triple} is elsewhere")
     if not given.threads.isascii() or not given.threads.isdigit() or not int(given.threads):
         raise OptionError(f"expected a number of threads, at least 1, got {given.threads!r}")
     if given.name is not None:
@@ -206,10 +218,12 @@ def read_shape(text: str) -> tuple[str, list[Dim]]:
 def _compiled(given: argparse.Namespace, options: Options, progress: Progress) -> Binary:
     from tfc.codegen.cpu.targets import Target
     from tfc.compiler import Lowered, emit
+    from tfc.passes.count_work import CountWork
 
-    module = _lowered(given, options, STAGES["host"], progress)
+    counting = CountWork()
+    module = _lowered(given, options, STAGES["host"], progress, counting)
     progress.at("generating code", 0.5)
-    return emit(Lowered(module, Target.parse(options.target, options.cpu), options))
+    return emit(Lowered(module, Target.parse(options.target, options.cpu), options, counting.works))
 
 
 def _emit_module(
@@ -225,9 +239,13 @@ def _emit_module(
 
 
 def _lowered(
-    given: argparse.Namespace, options: Options, stages: str, progress: Progress
+    given: argparse.Namespace,
+    options: Options,
+    stages: str,
+    progress: Progress,
+    *others: Instrument,
 ) -> ModuleOp:
-    """The model after ``stages``."""
+    """The model after ``stages``, which ``others`` watch too."""
     from tfc.compiler import run_stages
     from tfc.errors import InternalError
     from tfc.frontend.files import read_file
@@ -237,7 +255,7 @@ def _lowered(
     progress.at("reading", 0.0)
     module = read_file(given.file, options)
     crash = CrashReproducer(Path(given.reproducer))
-    watchers = [*looking.instruments(given), watching(progress, len(parse(stages)), 0.05, 0.5)]
+    watchers = [*looking.instruments(given), *others, watching(progress, len(parse(stages)), 0.05, 0.5)]
     if Path(given.file).stat().st_size < _REPRODUCED:
         watchers.append(crash)
     options = dataclasses.replace(options, instruments=watchers)

@@ -109,6 +109,7 @@ def emit_host(
     *,
     bound_weights: bool = False,
     shared_pool: bool = False,
+    profiled: bool = False,
 ) -> str:
     """LLVM IR of the C interface, to be put behind that of the kernels.
 
@@ -118,8 +119,11 @@ def emit_host(
         manifest: what `describe_program` said.
         bound_weights: take the constants' addresses from ``NAME_bind_weights``.
         shared_pool: call a thread pool defined in another object.
+        profiled: sum up the time of each operation in `timed`, in nanoseconds, in a table of the
+            model's that ``NAME_times`` gives.
     """
     name = manifest.name
+    times = len(timed(program)) if profiled else 0
     target = manifest.target
     features = checked(target.triple, target.features)
     parts = [
@@ -129,17 +133,24 @@ def emit_host(
         _string(f"{name}_manifest", manifest.to_json()),
         _error_function(name, manifest.errors),
         missing_llvm(features),
-        _create(program, manifest, BASELINE if features else "", bound_weights),
+        _create(program, manifest, BASELINE if features else "", bound_weights, times),
         _destroy(name),
         _Expressions(manifest).size_function(),
-        _Run(program, kernels, manifest, bound_weights).text(),
+        _Run(program, kernels, manifest, bound_weights, profiled).text(),
         _variable_functions(name, len(manifest.variables)),
     ]
+    if profiled:
+        parts.append(_times_function(manifest))
     if bound_weights:
         parts.append(_BIND_WEIGHTS.replace("NAME", name))
     elif manifest.weights_size:
         parts.append(f"@{name}_weights = external hidden constant i8, align {ALIGNMENT}\n")
     return "\n".join(p for p in parts if p)
+
+
+def timed(program: host.ProgramOp) -> list[host.LaunchOp | host.CopyOp]:
+    """The operations of a program that take time, in order."""
+    return [op for op in program.body.block.ops if isinstance(op, host.LaunchOp | host.CopyOp)]
 
 
 _DECLARATIONS = """
@@ -200,7 +211,9 @@ def _leave_if(code: Code, condition: str, result: str) -> None:
     code.start(on)
 
 
-def _create(program: host.ProgramOp, manifest: Manifest, attributes: str, bound: bool) -> str:
+def _create(
+    program: host.ProgramOp, manifest: Manifest, attributes: str, bound: bool, times: int = 0
+) -> str:
     code, name = _code(), manifest.name
     _leave_if(code, code.op("icmp eq ptr %out, null"), f"i32 {NULL_POINTER}")
     code.do("store ptr null, ptr %out, align 8")
@@ -211,7 +224,7 @@ def _create(program: host.ProgramOp, manifest: Manifest, attributes: str, bound:
     _leave_if(code, too_many, f"i32 {BAD_THREADS}")
     default = code.op("icmp eq i32 %given, 0")
     threads = code.op(f"select i1 {default}, i32 {manifest.threads}, i32 %given")
-    slots = _VARIABLES + len(manifest.variables)
+    slots = _VARIABLES + len(manifest.variables) + times
     code.lines.append(f"  %model = call ptr @calloc(i64 {slots}, i64 8)")
     _leave_if(code, code.op("icmp eq ptr %model, null"), f"i32 {NO_MEMORY}")
     wide = code.op(f"sext i32 {threads} to i64")
@@ -420,8 +433,10 @@ class _Run:
         kernels: Sequence[kernel.FuncOp],
         manifest: Manifest,
         bound_weights: bool,
+        profiled: bool = False,
     ) -> None:
         self.program, self.manifest, self.bound = program, manifest, bound_weights
+        self.clock = _Clock(self, manifest) if profiled else None
         self.kernels = {k.sym_name.data: k for k in kernels}
         self.sizes = _Expressions(manifest)
         self.code = self.sizes.code
@@ -447,12 +462,15 @@ class _Run:
         code.lines.append(f"  %weights = load ptr, ptr {_slot(code, _WEIGHTS)}, align 8")
         threads = code.op(f"load i64, ptr {_slot(code, _THREADS)}, align 8")
         code.lines.append(f"  %threads = trunc i64 {threads} to i32")
-        for op in self.program.body.block.ops:
+        before = self.clock.now() if self.clock else ""
+        for k, op in enumerate(timed(self.program)):
             if isinstance(op, host.LaunchOp):
                 self._launch(op)
-            elif isinstance(op, host.CopyOp):
+            else:
                 source, target = self._address(op.source), self._address(op.target)
                 code.op(f"call ptr @memcpy(ptr {target}, ptr {source}, i64 {self.sizes.value(op.size)})")
+            if self.clock:
+                before = self.clock.add(k, before)
         code.do("ret i32 0")
         arguments = "ptr %model, ptr %inputs, ptr %outputs, ptr %dims"
         return _function(f"i32 @{self.manifest.name}_run({arguments})", code)
@@ -539,6 +557,40 @@ class _Run:
                 return code.at("i8", self._address(op.source), offset)
             case _:
                 raise AssertionError(f"'{op.name}' gives no buffer; the verifier excludes it")
+
+
+class _Clock:
+    """Reads the time between the operations of a run."""
+
+    def __init__(self, run: _Run, manifest: Manifest) -> None:
+        self.run, self.first = run, _VARIABLES + len(manifest.variables)
+        self.kind = 6 if "darwin" in manifest.target.triple else 1  # CLOCK_MONOTONIC
+
+    def now(self) -> str:
+        """Nanoseconds."""
+        code = self.run.code
+        if not any("%clock" in line for line in code.entry):
+            code.entry.append("  %clock = alloca [2 x i64], align 8")
+        code.op(f"call i32 @clock_gettime(i32 {self.kind}, ptr %clock)")
+        seconds = code.op("load i64, ptr %clock, align 8")
+        rest = code.op(f"load i64, ptr {code.at('i64', '%clock', '1')}, align 8")
+        return code.op(f"add i64 {code.op(f'mul i64 {seconds}, 1000000000')}, {rest}")
+
+    def add(self, index: int, before: str) -> str:
+        """Add what has passed since ``before`` to the sum of operation ``index``; gives the time."""
+        code, now = self.run.code, self.now()
+        slot = _slot(code, self.first + index)
+        passed = code.op(f"sub i64 {now}, {before}")
+        total = code.op(f"add i64 {code.op(f'load i64, ptr {slot}, align 8')}, {passed}")
+        code.do(f"store i64 {total}, ptr {slot}, align 8")
+        return now
+
+
+def _times_function(manifest: Manifest) -> str:
+    code = _code()
+    code.do(f"ret ptr {_slot(code, _VARIABLES + len(manifest.variables))}")
+    clock = "declare i32 @clock_gettime(i32, ptr) nounwind\n"
+    return clock + _function(f"ptr @{manifest.name}_times(ptr %model)", code)
 
 
 def _reports(function: kernel.FuncOp) -> bool:

@@ -153,6 +153,14 @@ class Program:
         """Bytes of scratch memory that a run with these named dims needs."""
         return dims.evaluate(self.manifest.arena_size, extents or {})
 
+    def times(self, count: int) -> NDArray[np.int64]:
+        """Of a program that was compiled for it: the nanoseconds of each of its ``count`` timed
+        operations, summed up over the runs; writable."""
+        place = self._function("times", _pointer, _pointer)(self._handle)
+        table: Any = (ctypes.c_int64 * count).from_address(place)
+        table.owner = self  # the array holds the table, which holds the storage's owner
+        return np.frombuffer(table, np.int64, count)
+
     # Construction.
 
     def _symbol(self, suffix: str) -> int:

@@ -1,0 +1,149 @@
+"""Where a run spends its time: seconds of each kernel, against what the machine could do.
+
+    for row in model.profile(x, runs=20): ...
+    print(*table(rows, rates), sep="\\n")
+
+The model is compiled once more with clocks between its kernels, read in native code: 20 to 50 ns
+for each, which are in the row. Seconds are the median of the runs after the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfc.codegen.host import timed
+from tfc.dialects.host import LaunchOp
+from tfc.dims import evaluate
+
+if TYPE_CHECKING:
+    from tfc.compiler import Lowered
+    from tfc.runtime.program import Program
+    from tfc.runtime.rates import Rates
+
+
+@dataclass(frozen=True)
+class Row:
+    """A kernel that a run launches, or a copy, in the order of the run.
+
+    Attributes:
+        kernel: its name in the code; "copy" where bytes are moved only.
+        operations: what it computes, by names of operations without ``tfc.``.
+        places: where these come from in the user's graph or file.
+        seconds: median time of the launch.
+        share: of the run's time, 0 to 1.
+        flops: operations on elements; a multiply-add counts as 2.
+        moved: bytes of operands and results, each once.
+    """
+
+    kernel: str
+    operations: tuple[str, ...]
+    places: str
+    seconds: float
+    share: float
+    flops: int
+    moved: int
+
+    def efficiency(self, rates: Rates) -> float:
+        """The share of the roofline that it reaches."""
+        return rates.bound(self.flops, self.moved) / self.seconds if self.seconds else 0.0
+
+
+def profile(
+    lowered: Lowered, arrays: Sequence[Any], runs: int, like: Program | None = None
+) -> list[Row]:
+    """Run a model and time its kernels.
+
+    Args:
+        lowered: of the compiler.
+        arrays: the inputs.
+        runs: how often, at least 1; one more comes before.
+        like: a program whose variables the runs begin with; its own stay as they are.
+    """
+    from tfc.compiler import load
+
+    program = load(lowered, profiled=True)
+    for k in range(len(program.manifest.variables) if like else 0):
+        program.variable(k)[...] = like.variable(k) if like else 0
+    operations = timed(lowered.program)
+    times = program.times(len(operations))
+    program.run(arrays)
+    samples = np.empty((runs, len(times)))
+    for sample in samples:
+        times[:] = 0
+        program.run(arrays)
+        sample[:] = times
+    extents = {d.name: np.shape(arrays[d.input])[d.axis] for d in program.manifest.dims}
+    return list(_rows(lowered, np.median(samples, axis=0) / 1e9, extents))
+
+
+def _rows(lowered: Lowered, seconds: NDArray[Any], extents: dict[str, int]) -> Iterator[Row]:
+    works, whole = iter(lowered.works), max(float(seconds.sum()), 1e-12)
+    for op, spent in zip(timed(lowered.program), map(float, seconds), strict=True):
+        if isinstance(op, LaunchOp):
+            work = next(works)
+            flops, moved = evaluate(work.flops, extents), evaluate(work.moved, extents)
+            yield Row(op.callee, work.operations, work.places, spent, spent / whole, flops, moved)
+        else:
+            moved = 2 * evaluate(op.size, extents)
+            yield Row("copy", (), "", spent, spent / whole, 0, moved)
+
+
+def report(lowered: Lowered, runs: int = 20) -> Iterator[str]:
+    """The table of a model whose inputs are random numbers, and zeros where they are integers.
+
+    Named dims are 1: `Options.shapes` fixes them.
+    """
+    from tfc.codegen.host import describe_program
+    from tfc.runtime.program import dtype_of
+    from tfc.runtime.rates import measure_rates
+
+    random = np.random.default_rng(0)
+    ports = describe_program(lowered.program, lowered.target)
+    env = {d.name: 1 for d in ports.dims}
+    shapes = [[evaluate(d, env) for d in port.shape] for port in ports.inputs]
+    kinds = [dtype_of(port.dtype) for port in ports.inputs]
+    arrays = [
+        (random.standard_normal(shape) if kind.kind not in "iub" else np.zeros(shape)).astype(kind)
+        for shape, kind in zip(shapes, kinds, strict=True)
+    ]
+    yield from table(profile(lowered, arrays, runs), measure_rates(lowered.options.threads))
+
+
+def table(rows: Sequence[Row], rates: Rates) -> Iterator[str]:
+    """The rows as lines of text, one for all launches of a kernel, the slowest first."""
+    kernels: dict[str, list[Row]] = {}
+    for row in rows:
+        kernels.setdefault(row.kernel, []).append(row)
+    yield f"{'ms':>9} {'share':>6} {'times':>5} {'GFLOP/s':>8} {'GB/s':>6} {'roof':>5}  kernel"
+    for name, group in sorted(kernels.items(), key=lambda item: -_seconds(item[1])):
+        yield f"{_numbers(group, rates)}  {name}: {' '.join(group[0].operations)}{_origin(group)}"
+    yield f"{_numbers(rows, rates)}  in all"
+    peak = f"{rates.flops / 1e9:.0f} GFLOP/s, {rates.memory / 1e9:.0f} GB/s"
+    yield f"roof: the least time that {peak} allow, as measured here"
+
+
+def _numbers(group: Sequence[Row], rates: Rates) -> str:
+    seconds = max(_seconds(group), 1e-12)
+    flops, moved = sum(r.flops for r in group) / 1e9, sum(r.moved for r in group) / 1e9
+    bound = sum(rates.bound(r.flops, r.moved) for r in group)
+    share = sum(r.share for r in group)
+    return (
+        f"{seconds * 1e3:9.3f} {share:6.1%} {len(group):5} {flops / seconds:8.1f} "
+        f"{moved / seconds:6.1f} {bound / seconds:5.0%}"
+    )
+
+
+def _seconds(group: Sequence[Row]) -> float:
+    return sum(row.seconds for row in group)
+
+
+def _origin(group: Sequence[Row]) -> str:
+    """Where the launches come from; the first few are told."""
+    places = list(dict.fromkeys(row.places for row in group if row.places))
+    more = f" and {len(places) - 2} more" if len(places) > 2 else ""
+    return f"  [{'; '.join(places[:2])}{more}]" if places else ""
