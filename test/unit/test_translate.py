@@ -156,6 +156,25 @@ def test_masked_access_touches_valid_lanes_only(lanes: int, element: str, cpu: s
 
 
 @pytest.mark.parametrize("cpu", RUNNABLE)
+@pytest.mark.parametrize(("wide", "narrow"), [("i32", "i8"), ("i32", "i16"), ("i64", "i32"), ("f32", "bf16")])
+@pytest.mark.parametrize("valid", [0, 1, 2])
+def test_a_known_number_of_narrowed_lanes_is_stored(valid: int, wide: str, narrow: str, cpu: str) -> None:
+    how = "truncf" if wide == "f32" else "trunci"
+    run = compiled(kernel(f"%x: memref<?x{wide}>, %y: memref<?x{narrow}>", f"""
+      %n = arith.constant {valid} : index
+      %m = kernel.mask %n : vector<8xi1>
+      %v = kernel.load %x[%c0] : memref<?x{wide}>, vector<8x{wide}>
+      %w = kernel.cast "{how}", %v : vector<8x{wide}> -> vector<8x{narrow}>
+      kernel.store %w, %y[%c0] mask %m : vector<8xi1> : vector<8x{narrow}>, memref<?x{narrow}>
+    """), cpu)  # fmt: skip
+    x = np.zeros(8, "f4" if wide == "f32" else f"i{int(wide[1:]) // 8}")
+    y, whole = guarded(8, np.dtype(f"i{int(narrow.lstrip('bfi')) // 8}"))
+    run(x, y)
+    np.testing.assert_array_equal(y, np.where(np.arange(8) < valid, 0, 77))
+    assert untouched(whole)
+
+
+@pytest.mark.parametrize("cpu", RUNNABLE)
 def test_masked_lanes_are_not_read(cpu: str) -> None:
     """Lanes left out lie on a page that cannot be read."""
     import ctypes
