@@ -75,7 +75,8 @@ class ConstantOp(TensorOp):
     def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
         array = self.value.data.array
         assert self.value.data.is_splat, "the generator passes other constants as operands"
-        return at.constant(python_scalar(array.reshape(-1)[0]), element(self.result))
+        some = array.reshape(-1)[0] if array.size else array.dtype.type(0)  # of an empty one none is read
+        return at.constant(python_scalar(some), element(self.result))
 
     @classmethod
     def parse(cls, parser: Parser) -> ConstantOp:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from tfc.dialects.tfc.types import (
     shape_of,
     tensor_type,
 )
-from tfc.dims import Dim
+from tfc.dims import Dim, at_least
 from tfc.errors import RunError, require
 
 
@@ -32,6 +32,20 @@ def _check(indices: Array, extent: int) -> None:
 
 def _is_integer(kind: Attribute) -> bool:
     return isinstance(kind, IntegerType) and not is_bool(kind)
+
+
+def _slice(
+    at: Access, x: SSAValue, index: Callable[[Dim], list[Dim]], position: SSAValue, axis: int
+) -> SSAValue:
+    """The element of ``x`` at a position that was read; a wrong one is reported, and 0 is read.
+
+    Where there may be no element 0 either, nothing is read.
+    """
+    extent = shape_of(x)[axis]
+    i = at.index(position, extent)
+    if at_least(extent, 1):
+        return at.read(0, index(i))
+    return at.guard([(i, extent)], lambda: at.read(0, index(i)), lambda: at.constant(0, element(x)))
 
 
 @tfc_op
@@ -92,7 +106,7 @@ class GatherOp(TensorOp):
         width = len(shape_of(self.indices)) - batch
         lead, picked, rest = index[:axis], index[axis : axis + width], index[axis + width :]
         position = at.read(1, [*lead[:batch], *picked])
-        return at.read(0, [*lead, at.index(position, shape_of(self.x)[axis]), *rest])
+        return _slice(at, self.x, lambda i: [*lead, i, *rest], position, axis)
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -151,8 +165,8 @@ class GatherElementsOp(TensorOp):
 
     def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
         axis = self.axis.value.data
-        picked = at.index(at.read(1, index), shape_of(self.x)[axis])
-        return at.read(0, [*index[:axis], picked, *index[axis + 1 :]])
+        position = at.read(1, index)
+        return _slice(at, self.x, lambda i: [*index[:axis], i, *index[axis + 1 :]], position, axis)
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
