@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-
-from xdsl.dialects.builtin import FixedBitwidthType, IndexType
-from xdsl.ir import Attribute
+from typing import TYPE_CHECKING
 
 from tfc.errors import OptionError, nearest
+
+if TYPE_CHECKING:
+    from xdsl.ir import Attribute
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Target:
             return _native(triple, arch)
         if cpu not in CPUS:
             fitting = [c for c, (isa, _) in CPUS.items() if ISAS[isa].arch == arch]
-            known = nearest(cpu, CPUS) or f"known for {arch}: {', '.join(fitting)}"
+            known = nearest(cpu, ["native", *CPUS]) or f"known for {arch}: {', '.join(fitting)}"
             raise OptionError(f"unknown cpu {cpu!r}", help=known)
         name, extensions = CPUS[cpu]
         if ISAS[name].arch != arch:
@@ -185,6 +186,9 @@ class Target:
 
     def lanes(self, element: Attribute) -> int:
         """How many elements of this type one vector register holds (i1 counts as a byte)."""
+        # Here, as loading an object asks for this machine, and needs nothing of the compiler.
+        from xdsl.dialects.builtin import FixedBitwidthType, IndexType
+
         if isinstance(element, IndexType):
             return self.vector_bits // 64
         assert isinstance(element, FixedBitwidthType), "buffers have no other elements"
