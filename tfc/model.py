@@ -179,8 +179,22 @@ def compile(
         shapes={k: [parse(d) for d in v] for k, v in (shapes or {}).items()},
         validate_each_pass=validate_each_pass,
     )
+    check_fits(cpu)
     lowered = lower(as_module(model, feeds, options, session), options)
     return Compiled(load_in_process(lowered), lowered)
+
+
+def check_fits(cpu: str | None) -> None:
+    """Raises an OptionError where code for ``cpu`` is none for this kind of machine."""
+    from tfc.codegen.cpu.targets import Target
+    from tfc.errors import OptionError
+
+    asked, here = Target.parse(cpu=cpu).arch, Target.parse().arch
+    if asked != here:
+        raise OptionError(
+            f"cpu {cpu!r} is of {asked}, this machine is of {here}: the code could not run here",
+            help=f"tfc-compile --cpu={cpu} -o FILE writes it for another machine",
+        )
 
 
 def as_module(

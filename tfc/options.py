@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tfc.codegen.pool import MAX_THREADS
+from tfc.errors import OptionError
+
 if TYPE_CHECKING:
     from tfc.dims import Dim
     from tfc.passes.instrumentation import Instrument
@@ -20,10 +23,13 @@ class Options:
         cpu: what code is generated for: a name of `tfc.codegen.cpu.targets.CPUS`; None for
             "native", or with ``target`` for the most compatible cpu of it.
         target: an LLVM triple; None for this machine.
-        threads: how many threads a run uses, at least 1.
+        threads: how many threads a run uses, from 1 to `MAX_THREADS`.
         shapes: extents that replace the declared ones of an input, by its name.
         validate_each_pass: interpret the module before and after every pass.
         instruments: who watches the passes.
+
+    Raises:
+        OptionError: ``threads`` is no number in that range.
     """
 
     name: str = "model"
@@ -33,3 +39,9 @@ class Options:
     shapes: Mapping[str, Sequence[Dim]] = field(default_factory=dict[str, "Sequence[Dim]"])
     validate_each_pass: bool = False
     instruments: Sequence[Instrument] = ()
+
+    def __post_init__(self) -> None:
+        # The artifact checks what its caller asks for, but trusts its own default.
+        if type(self.threads) is not int or not 1 <= self.threads <= MAX_THREADS:
+            expected = f"expected a number of threads from 1 to {MAX_THREADS}"
+            raise OptionError(f"{expected}, got {self.threads!r}")

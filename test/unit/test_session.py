@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections import namedtuple
 
@@ -443,6 +444,20 @@ def test_a_compiled_graph_holds_the_sessions_variables():
     assert (model.inputs[0].name, model.outputs[0].name) == ("x", "y")
     s.run(w.assign(tf.zeros([3, 2])))
     assert model(np.ones((1, 3), np.float32)).any()  # the model keeps the values it was made with
+
+
+def test_a_compilation_that_cannot_be_is_told():
+    x = tf.placeholder(tf.float32, [2], name="x")
+    with pytest.raises(tf.GraphError, match="expected tensors of a graph, got 3"):
+        tf.compile(3)
+    other = "haswell" if platform.machine() == "aarch64" else "neoverse-n1"
+    with pytest.raises(tf.OptionError, match=f"'{other}' is of .*, this machine is of"):
+        tf.compile(-x, cpu=other)
+    for threads in (0, -1, 1025, "3"):
+        with pytest.raises(tf.OptionError, match=f"from 1 to 1024, got {threads!r}"):
+            tf.compile(-x, threads=threads)
+    with pytest.raises(tf.FeedError, match=r"float32\[2\], got float64\[2\]\n.*x.astype\('float32'\)"):
+        tf.compile(-x)(np.ones(2))
 
 
 def test_what_cannot_be_fetched_or_fed_by_kind(session):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from tfc.cli import looking
 from tfc.cli.progress import Progress, watching
-from tfc.cli.reporting import guarded, parse_arguments, write_output
+from tfc.cli.reporting import Parser, guarded, parse_arguments, write_output
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tfc-compile",
         description="Compile a model file (ONNX, or a module of tfc) to native code.",
         epilog=EXAMPLES,
@@ -177,8 +177,8 @@ def _options(given: argparse.Namespace, output: str) -> Options:
     target = Target.parse(given.target, given.cpu)
     if given.profile_report and target.arch != Target.parse().arch:
         raise OptionError(f"--profile-report runs the model here, and {target.triple} is elsewhere")
-    if not given.threads.isascii() or not given.threads.isdigit() or not int(given.threads):
-        raise OptionError(f"expected a number of threads, at least 1, got {given.threads!r}")
+    if not given.threads.isascii() or not given.threads.isdigit():
+        raise OptionError(f"expected a number of threads, got {given.threads!r}")
     if given.name is not None:
         check_name(given.name)
     return Options(

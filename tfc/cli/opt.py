@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tfc.cli import looking
-from tfc.cli.reporting import guarded, parse_arguments, write_output
+from tfc.cli.reporting import Parser, guarded, parse_arguments, write_output
 
 EXAMPLES = """
 examples:
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tfc-opt",
         description="Read a tfc module, run passes on it, print it or what becomes of it.",
         epilog=EXAMPLES,

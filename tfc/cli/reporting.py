@@ -16,6 +16,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 USER, USAGE, BUG = 1, 2, 3
 
@@ -34,6 +35,14 @@ def guarded(tool: str, body: Callable[[], int]) -> int:
         status, message = explain(error, tool)
         sys.stderr.write(message + "\n")
         return status
+
+
+class Parser(argparse.ArgumentParser):
+    """Words its errors as the rest of the tool does, without the whole usage in front."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"error: {message}\nhelp: {self.prog} --help lists all arguments\n")
+        raise SystemExit(USAGE)
 
 
 def parse_arguments(

@@ -84,9 +84,8 @@ def _errors(
     yield ErrorMessage(NO_MEMORY, "out of memory")
     yield ErrorMessage(BAD_THREADS, f"the number of threads is not in 0..{MAX_THREADS}")
     yield ErrorMessage(NO_THREADS, "the system gives no more threads")
-    needs = checked(target.triple, target.required_features)
-    for k, feature in enumerate(needs, 1):
-        text = f"this CPU lacks {feature}; the model was compiled for {target.cpu}: {' '.join(needs)}"
+    for k, feature in enumerate(checked(target.triple, target.required_features), 1):
+        text = f"this CPU lacks {feature}; the model was compiled for {target.cpu}"
         yield ErrorMessage(MISSING_FEATURE - k, text)
     for k, name in enumerate(dims):
         yield ErrorMessage(BAD_DIM - k, f"the dim {name} is not in 1..{LARGEST_DIM}")

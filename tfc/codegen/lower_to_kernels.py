@@ -34,7 +34,7 @@ from tfc.dialects.tfc.shape import ReshapeOp
 from tfc.dialects.tfc.state import AssignOp, GateOp, JoinOp, ReadOp, VariableOp
 from tfc.dialects.tfc.types import LiteralAttr, ResourceType, TensorType, shape_of
 from tfc.dims import Dim, names, symbol
-from tfc.errors import InternalError
+from tfc.errors import OptionError
 from tfc.location import stamp
 
 ALIGNMENT = 64
@@ -149,7 +149,7 @@ class _Lowering:
             case ConstantOp() | JoinOp() | ReturnOp():
                 pass
             case _:
-                raise InternalError(f"'{op.name}' is in no fusion: 'fuse' comes before lower-to-kernels")
+                raise _too_early("fuse", f"'{op.name}' is in no fusion")
 
     # Kernels
 
@@ -223,12 +223,19 @@ class _Lowering:
 
     def assign(self, op: AssignOp) -> None:
         if op.kind.data != "set":
-            raise InternalError("expand-updates comes before lower-to-kernels")
+            raise _too_early("expand-updates", f"'{op.name}' is no whole assignment")
         storage, value = self.buffers[op.handle], self.buffer(op.value)
         self.emit(host.CopyOp(value, storage, host.tensor_bytes(op.value.type)), op)
 
 
 _NOTHING: SSAValue = None  # pyright: ignore # of operations without a result
+
+
+def _too_early(before: str, reason: str) -> OptionError:
+    return OptionError(
+        f"lower-to-kernels comes after {before}: {reason}",
+        help="-p optimise,lower runs all passes, in order",
+    )
 
 
 def structure(op: FusionOp) -> object:

@@ -100,7 +100,7 @@ def specialise(
         GraphError: an unknown tensor, an extent that must be known, or a variable without value.
         FeedError: a placeholder that is needed and not fed.
     """
-    wanted = [fetches] if isinstance(fetches, Tensor) or hasattr(fetches, "_as_tensor") else list(fetches)
+    wanted = list(fetches) if isinstance(fetches, list | tuple) else [fetches]
     graph = _graph_of(wanted)
     outputs = [as_fetch(graph, f) for f in wanted]
     tensors = [f for f in outputs if isinstance(f, Tensor)]

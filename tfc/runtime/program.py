@@ -243,7 +243,8 @@ class Program:
                 message = f"input {port.name!r}: expected {_typed(port.shape, dtype)}: {error}"
                 raise FeedError(message, where=self._where.get(port.name, "")) from error
         if value.dtype != dtype:
-            raise self._misfit(index, np.asarray(value), port.shape)
+            help = f"x.astype({dtype.name!r}) converts an array x"
+            raise self._misfit(index, np.asarray(value), port.shape, help)
         return np.asarray(value, dtype, order="C")
 
     def _given(
