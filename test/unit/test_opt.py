@@ -88,6 +88,8 @@ def test_unknown_names_get_suggestions() -> None:
     fails(opt("-t", "llvmm"), 2, "unknown target form 'llvmm'", "did you mean 'llvm'")
     fails(opt("-t", "ptx"), 2, "no code generator for ptx yet")
     fails(opt("-t", "llvm"), 2, "got one without", "-p optimise,lower")
+    fails(opt("-p", "lower-to-kernels"), 2, "comes after fuse", "-p optimise,lower")
+    fails(opt("--seed=x"), 2, "argument --seed: invalid int value: 'x'", "--help")
 
 
 def test_input_that_is_no_module() -> None:
@@ -155,6 +157,23 @@ def test_dumps_are_read_back_with_their_constants() -> None:
     assert opt("-o", "new/out.mlir", text=text).status == 0
     command[3] = "new/out.mlir"
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == expected
+
+
+def test_constants_of_the_same_bytes_and_different_types_are_read_back() -> None:
+    rows = ", ".join(str(k) for k in range(128))
+    text = f"""
+    func.func @main() -> (tensor<128xi32>, tensor<2x64xi32>) {{
+      %a = tfc.constant [{rows}] : tensor<128xi32>
+      %b = tfc.constant [{rows}] : tensor<2x64xi32>
+      func.return %a, %b : tensor<128xi32>, tensor<2x64xi32>
+    }}"""
+    assert opt("-o", "out.mlir", text=text).status == 0
+    assert len(list(Path("blobs").iterdir())) == 1
+    command = [sys.executable, "-m", "tfc.cli.opt", "out.mlir", "--run"]
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert again.stdout == opt("--run", text=text).out
+    Path("out.mlir").write_text(Path("out.mlir").read_text().replace("2x64xi32", "3x64xi32"))
+    fails(opt("out.mlir", text=""), 1, "has 512 bytes, too many or too few for tensor<3x64xi32>")
 
 
 def test_run_on_generated_and_on_given_inputs() -> None:

@@ -13,6 +13,7 @@ removes those before code is generated.
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import weakref
 from collections.abc import Generator, Iterable, Sequence
@@ -375,13 +376,25 @@ def read_literal(parser: AttrParser, text: str, type_: Attribute) -> Literal:
     if text.startswith("blob "):
         found = _blobs.get(text[5:])
         if found is None:
-            parser.raise_error(f"no bytes are known for the constant {text}")
-        return found
+            where = "they lie in the folder blobs beside a module that a tool wrote by -o FILE.mlir"
+            parser.raise_error(f"no bytes are known for the constant {text}: {where}")
+        return _as_type(found, sizes, dtype) or parser.raise_error(
+            f"the constant {text} has {found.array.nbytes} bytes, too many or too few for {type_}"
+        )
     words = text.replace("[", " ").replace("]", " ").replace(",", " ").split()
     values = np.array([_read_number(w) for w in words]).astype(dtype) if words else np.zeros(0, dtype)
     if values.size != int(np.prod(sizes)):
         parser.raise_error(f"expected {int(np.prod(sizes))} elements, got {values.size}")
     return Literal(values.reshape(sizes))
+
+
+def _as_type(found: Literal, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> Literal | None:
+    """The bytes of ``found``; blobs are named by their bytes, and may be of several types."""
+    if found.array.shape == sizes and found.array.dtype == dtype:
+        return found
+    if found.array.nbytes != math.prod(sizes) * dtype.itemsize:
+        return None
+    return Literal(found.contiguous().reshape(-1).view(dtype).reshape(sizes))
 
 
 def _number(value: Any) -> str:
