@@ -178,15 +178,15 @@ def test_a_damaged_entry_is_made_again(folder: Path, generated: list[str]) -> No
 # Models
 
 
-def model(name: str = "net", threads: int = 1, *, steps: int = 2) -> Lowered:
+def model(name: str = "net", threads: int = 1, *, target: str | None = None) -> Lowered:
     """Softmaxes and sums of several sizes: kernels with helper functions and constants."""
     with tfc.Graph().as_default():
         x = tfc.placeholder(tfc.float32, [300, 40], name="x")
         y = x
-        for _ in range(steps):
+        for _ in range(2):
             y = tfc.nn.softmax(y) + tfc.tanh(tfc.reduce_sum(y, axis=0))
         y = tfc.matmul(y, tfc.constant(np.eye(40, 30, dtype=np.float32)))
-        options = Options(name=name, threads=threads)
+        options = Options(name=name, threads=threads, target=target)
         return lower(as_module(y, [x], options), options)
 
 
@@ -226,3 +226,18 @@ def test_only_the_interface_is_visible() -> None:
     visible = {s.name for s in found if s.is_defined and s.binding != elf.STB_LOCAL}
     assert visible
     assert all(name.startswith("net_") for name in visible)
+
+
+@pytest.mark.parametrize("triple", ["x86_64-linux-gnu", "aarch64-linux-gnu", "riscv64-linux-gnu"])
+def test_notes_stand_in_an_object_once(triple: str) -> None:
+    found = elf.read(emit(model(target=triple)).object)
+    names = [s.name for s in found.sections if not s.flags & elf.SHF_ALLOC]
+    assert ".note.GNU-stack" in names
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("triple", ["aarch64-apple-darwin", "x86_64-pc-windows-msvc", "wasm32"])
+def test_where_objects_are_not_elf_a_model_is_one_text(triple: str, generated: list[str]) -> None:
+    lowered = model(target=triple)
+    assert elf.machine_of(emit(lowered).object) is None
+    assert generated == [emit_llvm(lowered)[0]]

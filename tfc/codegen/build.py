@@ -50,6 +50,8 @@ def join(kernels: Sequence[bytes], names: Sequence[str], others: Sequence[bytes]
     parts += map(elf.read, others)
     for number, part in enumerate(parts):
         _number_locals(part, number)
+        if number:
+            _drop_notes(part)
     joined = elf.join(parts)
     for name in (*names, *POOL):
         symbol = joined.symbol(name)
@@ -66,3 +68,10 @@ def _number_locals(part: elf.Object, number: int) -> None:
         named = symbol.name and symbol.type not in (elf.STT_FILE, elf.STT_SECTION)
         if named and symbol.binding == elf.STB_LOCAL:
             symbol.name = f"{symbol.name}.{number}"
+
+
+def _drop_notes(part: elf.Object) -> None:
+    """Leave out what is about a whole object: notes and attributes, which the first part has."""
+    kept = [s for s in part.sections if s.flags & elf.SHF_ALLOC or s.name.startswith(".debug")]
+    part.sections = kept
+    part.symbols = [s for s in part.symbols if s.section is None or s.section in kept]
