@@ -110,6 +110,7 @@ def section(threads: int, rows: list[Result]) -> list[str]:
             ["", "tfc, ms", "best peer, ms", "ratio", "GFLOP/s", "GB/s", "of roofline"],
             map(_line, rows),
         ),
+        *(processor(rows) if threads == 1 else []),
         "Medians in ms:",
         table(["", *peers], ([r.data["title"], *(_cell(r, p) for p in peers)] for r in rows)),
         "Seconds to the first result from the model file or the weights, the library being imported; for "
@@ -130,6 +131,23 @@ def section(threads: int, rows: list[Result]) -> list[str]:
     if failed := _failures(rows):
         parts += ["Did not run, or remarks:", failed]
     return parts
+
+
+def processor(rows: list[Result]) -> list[str]:
+    """The same by the time that the processor worked, which other programs disturb less."""
+    lines = list[list[str]]()
+    for r in rows:
+        spent = {p: f["processor"] for p, f in r.peers.items()}
+        if spent and "median" in r.ours:
+            peer, ours = min(spent, key=lambda p: spent[p]), r.ours["processor"]
+            cells = (
+                f"{ours * 1e3:.4g}",
+                f"{peer} {spent[peer] * 1e3:.4g}",
+                f"{spent[peer] / ours:.2f}",
+            )
+            lines.append([r.data["title"], *cells, f"{100 * r.bound / ours:.0f} %"])
+    head = ["", "tfc, ms", "least of the peers, ms", "ratio", "of roofline"]
+    return ["Processor time, which other programs on the machine disturb less:", table(head, lines)]
 
 
 def presence(threads: int, rows: list[Result]) -> str:
