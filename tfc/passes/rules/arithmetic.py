@@ -148,7 +148,9 @@ def negated_twice(op: NegOp | NotOp, emit: Emitter) -> Rewritten:
 
 @rule
 def absolute_of_sign_change(op: AbsOp, emit: Emitter) -> Rewritten:
-    """abs(neg(x)) -> abs(x);  abs(abs(x)) -> abs(x)"""
+    """abs(neg(x)) -> abs(x);  abs(abs(x)) -> abs(x);  for unsigned integers abs(x) -> x"""
+    if is_unsigned(element(op.x)):
+        return op.x
     if inner := producer(op.x, AbsOp):
         return inner.result
     if inner := producer(op.x, NegOp):

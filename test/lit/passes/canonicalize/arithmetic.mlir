@@ -116,6 +116,16 @@ func.func @signs(%x : tensor<4xf32>, %y : tensor<4xf32>) -> tensor<4xf32> {
   func.return %b : tensor<4xf32>
 }
 
+// An unsigned integer is its absolute value, and the negation of 1 is the greatest.
+// CHECK-LABEL: func.func @unsigned_signs
+// CHECK-NEXT:    %[[N:.*]] = tfc.neg
+// CHECK-NEXT:    func.return %[[N]]
+func.func @unsigned_signs(%x : tensor<4xui8>) -> tensor<4xui8> {
+  %n = tfc.neg %x : tensor<4xui8> -> tensor<4xui8>
+  %a = tfc.abs %n : tensor<4xui8> -> tensor<4xui8>
+  func.return %a : tensor<4xui8>
+}
+
 // Casts: through a wider type is direct; through a narrower one is not.
 // CHECK-LABEL: func.func @casts
 // CHECK-SAME:  (%[[X:.*]]: tensor<4xf32>)
