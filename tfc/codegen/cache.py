@@ -29,8 +29,8 @@ from tfc import __version__
 from tfc.codegen.llvm import Machine
 
 SHARDS = 64
-MAX_BYTES = 256 << 20
-"""Of all shards together: about 100,000 kernels."""
+MAX_BYTES = 64 << 20
+"""Of all shards together: about 10,000 kernels, so that looking through a shard takes a millisecond."""
 
 _DIGEST = 32
 
