@@ -225,6 +225,11 @@ def test_a_mistake_is_reported_at_the_users_line():
     [
         (lambda: tf.ones([2, 3]) + tf.ones([4, 3]), r"broadcast together, got \(2, 3\) and \(4, 3\)"),
         (lambda: tf.reshape(tf.ones([2, 3]), [4, 2]), "6 elements do not fill"),
+        (lambda: tf.zeros([3, -2]), "not negative, got -2"),
+        (lambda: tf.zeros(None), "at least 0, got None"),
+        (lambda: tf.random_uniform([3, -2]), r"at least 0, got \[3, -2\]"),
+        (lambda: tf.tile(tf.ones([2]), [-1]), r"at least 0, got \[-1\]"),
+        (lambda: tf.nn.max_pool(tf.ones([1, 8, 8, 3]), 2, 0, "SAME"), "windows of at least 1"),
         (lambda: tf.concat([tf.ones([2, 3]), tf.ones([2, 4])], 0), "tfc.concat"),
         (lambda: tf.reduce_sum(tf.ones([2]), 1), r"expected an axis in \[-1, 1\), got 1"),
         (lambda: tf.transpose(tf.ones([2, 3]), [0, 0]), "permutation"),

@@ -81,8 +81,8 @@ def _flatten(values: Any) -> Any:
             yield v
 
 
-def extents_tensor(shape: Any, name: str = "shape") -> Tensor:
-    """A shape, of numbers and perhaps tensors, as a tensor."""
+def extents_tensor(shape: Any, name: str = "shape", least: int = 0) -> Tensor:
+    """A shape, of numbers not below ``least`` and perhaps tensors, as a tensor."""
     if isinstance(shape, TensorShape):
         shape = shape.as_list()
         if None in shape:
@@ -90,7 +90,13 @@ def extents_tensor(shape: Any, name: str = "shape") -> Tensor:
             raise quoted(GraphError(f"expected known extents, got {shape}", help=help), here())
     if is_tensor(shape):
         return convert(shape, name=name)
-    array = np.array(shape, np.int64).reshape(-1)
+    try:
+        array = np.array(shape, np.int64).reshape(-1)
+        good = not array.size or array.min() >= least
+    except (TypeError, ValueError, OverflowError):
+        array, good = np.zeros(0, np.int64), False
+    if not good:
+        raise quoted(GraphError(f"expected extents of at least {least}, got {shape}"), here())
     small = array.size == 0 or array.max() < 2**31
     return constant(array.astype(np.int32 if small else np.int64), name=name)
 
@@ -99,7 +105,10 @@ def _filled(value: int, default_name: str, shape: Any, dtype: Any, name: str | N
     kind = as_dtype(dtype)
     with name_scope(name, default_name, [shape]) as scope:
         if not is_tensor(shape):
-            sizes = TensorShape(shape)
+            try:
+                sizes = TensorShape(shape)
+            except GraphError as error:
+                raise quoted(error, here()) from None
             if sizes.is_fully_defined() and (sizes.num_elements() or 0) < 1000:
                 attr = LiteralAttr.splat(value, kind.numpy, [d or 0 for d in sizes.as_list()])
                 return single("Const", [], scope, value=attr)
@@ -200,7 +209,7 @@ def reshape(tensor: Any, shape: Any, name: str | None = None) -> Tensor:
         x = convert(tensor, name="tensor")
         if isinstance(shape, TensorShape):
             shape = [-1 if d is None else d for d in shape.as_list()]
-        return single("Reshape", [x, extents_tensor(shape)], scope)
+        return single("Reshape", [x, extents_tensor(shape, least=-1)], scope)
 
 
 def transpose(a: Any, perm: Any = None, name: str = "transpose") -> Tensor:
@@ -331,7 +340,7 @@ def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
 def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Tensor:
     """The tensor stretched to ``shape`` by numpy's rule."""
     with name_scope(name, "BroadcastTo", [input]) as scope:
-        return single("BroadcastTo", [convert(input, name="input"), extents_tensor(shape)], scope)
+        return single("BroadcastTo", [convert(input, name="input"), extents_tensor(shape, least=-1)], scope)
 
 
 def gather(

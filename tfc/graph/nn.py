@@ -106,6 +106,8 @@ def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Ten
 def _windows(value: Any, rank: int, data_format: str) -> tuple[int, ...]:
     """A number, or one for each spatial dim, as one for each dim."""
     values = [int(value)] if np.ndim(value) == 0 else [int(v) for v in value]
+    if min(values, default=1) < 1:
+        raise quoted(GraphError(f"expected strides and windows of at least 1, got {values}"), here())
     if len(values) == rank:
         return tuple(values)
     values = values * (rank - 2) if len(values) == 1 else values
