@@ -18,6 +18,9 @@ TARGET = Target.parse(cpu="x86-64-v3")
 MACHINE = machine_of(TARGET)
 TEXTS = [f"define i32 @f{k}() {{\n  ret i32 {k}\n}}\n" for k in range(40)]
 
+READY = "import sys; out = sys.stdout.buffer; out.write(b'\\5' + bytes(7) + b'ready'); out.flush(); "
+"""The beginning of a program that is a worker for a while."""
+
 
 @pytest.fixture(autouse=True)
 def three_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,10 +45,11 @@ def test_workers_make_what_this_process_makes(monkeypatch: pytest.MonkeyPatch) -
     "program",
     [
         "",
-        "import sys; sys.stdin.buffer.read(80)",
-        "import sys; sys.stdin.buffer.read(80); sys.stdout.buffer.write(bytes(3))",
+        "import time; time.sleep(600)",
+        READY + "sys.stdin.buffer.read(80)",
+        READY + "sys.stdin.buffer.read(80); out.write(bytes(3))",
     ],
-    ids=["leaves", "leaves while it works", "leaves while it answers"],
+    ids=["leaves", "never starts", "leaves while it works", "leaves while it answers"],
 )
 def test_a_worker_that_dies_is_replaced_by_this_process(
     monkeypatch: pytest.MonkeyPatch, program: str

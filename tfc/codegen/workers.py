@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from tfc.codegen.llvm import Machine, generate
+from tfc.codegen.llvm import Machine, generate, generator
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -47,6 +47,8 @@ def generate_all(texts: Sequence[str], machine: Machine) -> list[bytes]:
         work.waiting.clear()
         raise
     finally:
+        for worker in list(work.starting):  # all is done already
+            worker.kill()
         for helper in helpers:
             helper.join()
     work.drain()  # what a helper gave back
@@ -85,6 +87,7 @@ class _Work:
         order = sorted(range(len(texts)), key=lambda k: -len(texts[k]))
         self.waiting = deque(order)
         self.made: dict[int, bytes] = {}
+        self.starting: list[Popen[bytes]] = []
 
     def drain(self) -> None:
         """Generate in this process until nothing waits."""
@@ -100,6 +103,9 @@ class _Work:
             worker = _start()
             with worker, worker.stdin as to, worker.stdout as back:  # pyright: ignore # both are pipes
                 send(to, json.dumps(self.machine).encode())
+                self.starting.append(worker)
+                receive(back)  # it is ready: until then, work waits for this process
+                self.starting.remove(worker)
                 while self.waiting:
                     k = self.waiting.popleft()
                     send(to, self.texts[k].encode())
@@ -108,6 +114,7 @@ class _Work:
                         k = None
                     else:  # invalid: this process says why
                         break
+                worker.kill()  # it has nothing to tidy up
         except (OSError, EOFError, IndexError):
             pass
         if k is not None:
@@ -131,10 +138,12 @@ def _start() -> Popen[bytes]:
 
 
 def serve() -> None:
-    """Answer texts from stdin with objects on stdout, an empty one where the text is invalid."""
+    """Say that one is ready; answer texts with objects, an empty one where the text is invalid."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     with suppress(EOFError, BrokenPipeError):
         machine = Machine(*json.loads(receive(source)))
+        generator(machine)
+        send(sink, b"ready")
         while True:
             text = receive(source).decode()
             try:
