@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import tfc
-from tfc.codegen import workers
 from tfc.codegen.artifact import elf
 from tfc.codegen.artifact.link import link
 from tfc.codegen.cache import SHARDS, ObjectCache, key_of, object_cache
+from tfc.codegen.cpu import objects
 from tfc.codegen.cpu.objects import compile_all, compile_llvm, machine_of
 from tfc.codegen.cpu.targets import Target
 from tfc.compiler import Lowered, emit, emit_llvm, lower, save
@@ -45,8 +45,8 @@ def generated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         texts.append(text)
         return generate(text, *rest)
 
-    generate: Callable[..., bytes] = workers.generate
-    monkeypatch.setattr(workers, "generate", noted)
+    generate: Callable[..., bytes] = objects.generate
+    monkeypatch.setattr(objects, "generate", noted)
     return texts
 
 

@@ -12,7 +12,6 @@ from tfc.codegen.cache import key_of, object_cache
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.llvm import Machine, generate, generator, new_generator
 from tfc.codegen.llvm import parse as parse_llvm
-from tfc.codegen.workers import generate_all
 from tfc.errors import InternalError
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def compile_all(texts: Sequence[str], target: Target) -> list[bytes]:
     made = {key: data for key in keys if cache and (data := cache.get(key))}
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in made}
     try:
-        generated = generate_all([*missing.values()], machine)
+        generated = [generate(text, machine) for text in missing.values()]
     except RuntimeError as error:
         raise _invalid(error) from error
     for key, data in zip(missing, generated, strict=True):
