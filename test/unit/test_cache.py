@@ -108,6 +108,14 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     assert cache.get(KEY) is None
 
 
+def test_a_folder_that_others_can_write_is_not_used(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    assert object_cache() is None
+    folder.chmod(0o755)
+    assert object_cache() is not None
+
+
 def test_only_the_owner_can_read_it(folder: Path) -> None:
     compile_all(TEXTS, TARGET)
     assert all(not p.stat().st_mode & 0o077 for p in [folder, *folder.rglob("*")])

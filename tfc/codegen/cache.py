@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfc import __version__
-from tfc.codegen.llvm import Machine
+from tfc.codegen.llvm import Machine, binding
 
 SHARDS = 64
 MAX_BYTES = 64 << 20
@@ -35,11 +36,15 @@ MAX_BYTES = 64 << 20
 _DIGEST = 32
 
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
 def key_of(text: str, machine: Machine) -> str:
     """The name of the object that LLVM makes of ``text`` for ``machine``."""
     from llvmlite import __version__ as llvmlite_version
 
-    parts = (__version__, llvmlite_version, *map(str, machine), text)
+    llvm_version = ".".join(map(str, binding().llvm_version_info))
+    parts = (__version__, llvmlite_version, llvm_version, *map(str, machine), text)
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode()
@@ -56,10 +61,12 @@ def object_cache() -> ObjectCache | None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(given) if given else Path(home) / "tfc"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = folder.stat().st_uid
+        status = folder.stat()
     except (OSError, RuntimeError):  # no home, or nothing may be written there
         return None
-    return ObjectCache(folder) if owner == getattr(os, "getuid", lambda: owner)() else None
+    ours = status.st_uid == getattr(os, "getuid", lambda: status.st_uid)()
+    # What lies there is run: nobody else may be able to put it there.
+    return ObjectCache(folder) if ours and not status.st_mode & _OTHERS_WRITE else None
 
 
 @dataclass(frozen=True)
