@@ -130,6 +130,6 @@ WORKLOADS: dict[str, Callable[[], Workload]] = TABLE | {
     "matmul2048": lambda: matmul(2048),
     "dense1": lambda: dense(1, 2048),
     "dense128": lambda: dense(128, 1024),
-    "dense1024": lambda: dense(1024, 1024),
+    **{f"dense{n}": lambda n=n: dense(n, n) for n in (256, 512, 1024, 2048)},
 }
 """All."""
