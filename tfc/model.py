@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tfc.dims import Dim
-from tfc.errors import ArtifactError, FeedError, nearest
+from tfc.dims import Dim, parse
+from tfc.errors import ArtifactError, FeedError, OptionError, nearest
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -166,7 +166,6 @@ def compile(
     from tfc.codegen.artifact.manifest import model_name
     from tfc.compiler import load as load_in_process
     from tfc.compiler import lower
-    from tfc.dims import parse
     from tfc.options import Options
 
     if name is None:
@@ -176,7 +175,7 @@ def compile(
         name=name,
         cpu=cpu,
         threads=threads,
-        shapes={k: [parse(d) for d in v] for k, v in (shapes or {}).items()},
+        shapes={k: [_extent(k, d) for d in v] for k, v in (shapes or {}).items()},
         validate_each_pass=validate_each_pass,
     )
     check_fits(cpu)
@@ -187,7 +186,6 @@ def compile(
 def check_fits(cpu: str | None) -> None:
     """Raises an OptionError where code for ``cpu`` is none for this kind of machine."""
     from tfc.codegen.cpu.targets import Target
-    from tfc.errors import OptionError
 
     asked, here = Target.parse(cpu=cpu).arch, Target.parse().arch
     if asked != here:
@@ -195,6 +193,16 @@ def check_fits(cpu: str | None) -> None:
             f"cpu {cpu!r} is of {asked}, this machine is of {here}: the code could not run here",
             help=f"tfc-compile --cpu={cpu} -o FILE writes it for another machine",
         )
+
+
+def _extent(name: str, extent: int | str) -> Dim:
+    """An extent given for the input ``name``."""
+    try:
+        return parse(extent)
+    except ValueError as error:
+        raise OptionError(
+            f"the shape of {name!r}: {error}", help="an extent is a number, a name, or arithmetic on them"
+        ) from None
 
 
 def as_module(

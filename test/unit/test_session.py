@@ -456,6 +456,8 @@ def test_a_compilation_that_cannot_be_is_told():
     for threads in (0, -1, 1025, "3"):
         with pytest.raises(tf.OptionError, match=f"from 1 to 1024, got {threads!r}"):
             tf.compile(-x, threads=threads)
+    with pytest.raises(tf.OptionError, match="the shape of 'x': not a dim: 'b c'"):
+        tf.compile(-x, shapes={"x": ["b c"]})
     with pytest.raises(tf.FeedError, match=r"float32\[2\], got float64\[2\]\n.*x.astype\('float32'\)"):
         tf.compile(-x)(np.ones(2))
 
