@@ -7,6 +7,7 @@ Slow and obvious: the tests, ``tfc-opt --run`` and ``--validate-each-pass`` comp
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType
 from xdsl.ir import Block, Operation, SSAValue
 
 from tfc.dialects.tfc.base import TensorOp
+from tfc.dialects.tfc.control import AssertOp, IfOp, PrintOp, WhileOp, worded
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
 from tfc.dialects.tfc.packed import AxesAttr, Axis
 from tfc.dialects.tfc.state import AssignOp, GateOp, JoinOp, ReadOp, VariableOp
@@ -31,7 +33,7 @@ from tfc.dialects.tfc.types import (
     tensor_type,
 )
 from tfc.dims import Dim, Expr, evaluate, names, substitute
-from tfc.errors import FeedError, GraphError, InternalError, TfcError
+from tfc.errors import FeedError, GraphError, InternalError, RunError, TfcError
 from tfc.location import describe
 
 Variables = MutableMapping[str, Array]
@@ -164,8 +166,15 @@ class _Run:
     def operation(self, op: Operation, args: Sequence[Any]) -> Sequence[Any]:
         if (effect := _EFFECTS.get(type(op))) is not None:
             return effect(op, args, self.variables)
-        if isinstance(op, FusionOp):
-            return self.block(op.block, args)
+        match op:
+            case FusionOp():
+                return self.block(op.block, args)
+            case IfOp():
+                return self.block((op.then if args[0] else op.otherwise).block, args[1:])
+            case WhileOp():
+                return self.loop(op, args)
+            case _:
+                pass
         if not isinstance(op, TensorOp):
             raise GraphError(f"'{op.name}' has no reference", where=describe(op.location))
         found = _reference(op, args)
@@ -173,6 +182,13 @@ class _Run:
         for result, array in zip(op.results, results, strict=True):
             self.check(op, result, array)
         return results
+
+    def loop(self, op: WhileOp, args: Sequence[Any]) -> Sequence[Any]:
+        count = len(op.carried)
+        carried, invariants = list(args[:count]), args[count:]
+        while self.block(op.condition.block, [*carried, *invariants])[0]:
+            carried = self.block(op.body.block, [*carried, *invariants])
+        return carried
 
     def check(self, op: TensorOp, result: SSAValue, array: Array) -> None:
         """That a reference keeps what the operation's type promises."""
@@ -217,10 +233,24 @@ def _assign(op: Any, args: Sequence[Any], variables: Variables) -> Sequence[Any]
     return [None]
 
 
+def _assert(op: Any, args: Sequence[Any], variables: Variables) -> Sequence[Any]:
+    if not args[0]:
+        raise RunError(worded(op, args[1 : 1 + len(op.data)]), where=describe(op.location))
+    return [None]
+
+
+def _print(op: Any, args: Sequence[Any], variables: Variables) -> Sequence[Any]:
+    sys.stderr.write(worded(op, args[: len(op.data)]))
+    sys.stderr.flush()
+    return [None]
+
+
 _EFFECTS: dict[type[Operation], Callable[[Any, Sequence[Any], Variables], Sequence[Any]]] = {
     VariableOp: lambda op, args, variables: [None],
     ReadOp: _read,
     AssignOp: _assign,
     GateOp: lambda op, args, variables: [args[0]],
     JoinOp: lambda op, args, variables: [None],
+    AssertOp: _assert,
+    PrintOp: _print,
 }

@@ -9,6 +9,7 @@ from tfc.dialects.tfc import (
     arithmetic,
     constant,
     contraction,
+    control,
     convolution_gradient,
     dynamic,
     elementwise,
@@ -36,7 +37,7 @@ from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceT
 
 FAMILIES = (
     elementwise, arithmetic, select, activation, constant, shape, gather, dynamic, reduce, window,
-    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, fusion,
+    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, fusion,
 )  # fmt: skip
 """The files of operations; importing one enters its operations in `OPERATIONS`."""
 

@@ -19,12 +19,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
-from xdsl.dialects.builtin import DenseArrayBase, TensorType, UnrankedTensorType, i64
+from xdsl.dialects.builtin import DenseArrayBase, UnrankedTensorType, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import IRDLOperation, irdl_op_definition, traits_def
 from xdsl.traits import MemoryEffect, Pure
 
-from tfc.dialects.tfc.types import Array, compatible, element, shape_of
+from tfc.dialects.tfc.types import Array, agrees, element
 from tfc.dims import Dim
 from tfc.errors import require
 
@@ -164,7 +164,7 @@ class TensorOp(IRDLOperation, ABC):
 
     def verify_(self) -> None:
         for result, type_ in zip(self.results, self.result_types_of_operands(), strict=True):
-            require(_agrees(result.type, type_), self, "type", type_, result.type)
+            require(agrees(result.type, type_), self, "type", type_, result.type)
 
 
 class Sample:
@@ -194,17 +194,6 @@ def tfc_op(cls: _Op) -> _Op:
 def ints(values: Sequence[int]) -> DenseArrayBase[Any]:
     """An array property of 64-bit integers, printed ``array<i64: 1, 2>``."""
     return DenseArrayBase.from_list(i64, [int(v) for v in values])
-
-
-def _agrees(declared: Attribute, inferred: Attribute) -> bool:
-    if declared == inferred or not isinstance(declared, TensorType | UnrankedTensorType):
-        return declared == inferred
-    if element(declared) != element(inferred):
-        return False
-    if isinstance(declared, UnrankedTensorType) or isinstance(inferred, UnrankedTensorType):
-        return True
-    x, y = shape_of(declared), shape_of(inferred)
-    return len(x) == len(y) and all(compatible(a, b) for a, b in zip(x, y, strict=True))
 
 
 def float_range(*shape: int, dtype: Any = np.float32, low: float = -2.0, high: float = 2.0) -> Array:

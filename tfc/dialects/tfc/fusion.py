@@ -19,6 +19,7 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
+    base,
     irdl_op_definition,
     prop_def,
     region_def,
@@ -28,16 +29,16 @@ from xdsl.irdl import (
 )
 from xdsl.traits import IsolatedFromAbove, IsTerminator, Pure
 
-from tfc.dialects.tfc.types import Tensor
+from tfc.dialects.tfc.types import ControlType, Tensor
 from tfc.errors import require
 
 
 @irdl_op_definition
 class YieldOp(IRDLOperation):
-    """The results of a region."""
+    """The results of a region: tensors, and in branches and loops also tokens."""
 
     name = "tfc.yield"
-    values = var_operand_def(Tensor)
+    values = var_operand_def(Tensor | base(ControlType))
     traits = traits_def(IsTerminator(), Pure())
     assembly_format = "$values attr-dict `:` type($values)"
 

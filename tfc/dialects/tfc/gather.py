@@ -24,13 +24,13 @@ from tfc.dims import Dim, at_least
 from tfc.errors import RunError, require
 
 
-def _check(indices: Array, extent: int) -> None:
+def check_range(indices: Array, extent: int) -> None:
     outside = indices[(indices < 0) | (indices >= extent)]
     if outside.size:
         raise RunError(f"index {outside.flat[0]} is outside [0, {extent})")
 
 
-def _is_integer(kind: Attribute) -> bool:
+def is_integer(kind: Attribute) -> bool:
     return isinstance(kind, IntegerType) and not is_bool(kind)
 
 
@@ -82,7 +82,7 @@ class GatherOp(TensorOp):
     def infer(self) -> Sequence[Attribute]:
         x, i = shape_of(self.x), shape_of(self.indices)
         axis, batch = self.axis.value.data, self.batch_dims.value.data
-        require(_is_integer(element(self.indices)), self, "C1", "indices of integers", self.indices.type)
+        require(is_integer(element(self.indices)), self, "C1", "indices of integers", self.indices.type)
         expected = f"0 <= batch_dims <= {len(i)} and batch_dims <= axis < {len(x)}"
         require(0 <= batch <= axis < len(x) and batch <= len(i), self, "C2", expected, f"{batch} and {axis}")
         equal = all(compatible(a, b) for a, b in zip(x[:batch], i[:batch], strict=True))
@@ -92,7 +92,7 @@ class GatherOp(TensorOp):
     def reference(self, *args: Array) -> Array:
         x, indices = args
         axis, batch = self.axis.value.data, self.batch_dims.value.data
-        _check(indices, x.shape[axis])
+        check_range(indices, x.shape[axis])
         if not batch:
             return np.take(x, indices, axis)
         lead = x.shape[:batch]
@@ -149,7 +149,7 @@ class GatherElementsOp(TensorOp):
 
     def infer(self) -> Sequence[Attribute]:
         x, i, axis = shape_of(self.x), shape_of(self.indices), self.axis.value.data
-        fits = _is_integer(element(self.indices)) and len(i) == len(x)
+        fits = is_integer(element(self.indices)) and len(i) == len(x)
         require(fits, self, "C1", f"integers of rank {len(x)}", self.indices.type)
         pairs = [(a, b) for d, (a, b) in enumerate(zip(x, i, strict=True)) if d != axis]
         within = all(not (isinstance(a, int) and isinstance(b, int)) or b <= a for a, b in pairs)
@@ -158,7 +158,7 @@ class GatherElementsOp(TensorOp):
 
     def reference(self, *args: Array) -> Array:
         x, indices = args
-        _check(indices, x.shape[self.axis.value.data])
+        check_range(indices, x.shape[self.axis.value.data])
         where = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
         where[self.axis.value.data] = indices
         return x[tuple(where)]

@@ -213,6 +213,28 @@ def compatible(x: Dim, y: Dim) -> bool:
     return True
 
 
+def agrees(declared: Attribute, inferred: Attribute) -> bool:
+    """Whether two types may be of one value: equal, but for what is not known of a tensor's shape."""
+    if declared == inferred or not isinstance(declared, TensorType | UnrankedTensorType):
+        return declared == inferred
+    if not isinstance(inferred, TensorType | UnrankedTensorType) or element(declared) != element(inferred):
+        return False
+    if isinstance(declared, UnrankedTensorType) or isinstance(inferred, UnrankedTensorType):
+        return True
+    x, y = shape_of(declared), shape_of(inferred)
+    return len(x) == len(y) and all(compatible(a, b) for a, b in zip(x, y, strict=True))
+
+
+def joined(x: Attribute, y: Attribute) -> Attribute:
+    """The type of a value that is of type ``x`` or of type ``y``, which agree."""
+    if x == y:
+        return x
+    if not isinstance(x, TensorType) or not isinstance(y, TensorType):
+        return UnrankedTensorType(element(x))
+    pairs = zip(shape_of(x), shape_of(y), strict=True)
+    return tensor_type([a if a == b else UNKNOWN_DIM for a, b in pairs], element(x))
+
+
 @contextmanager
 def assumptions() -> Generator[list[tuple[Dim, Dim]], None, None]:
     """The pairs of extents that `compatible` takes to be equal inside the block, unproven."""

@@ -1,0 +1,98 @@
+"""Branches, loops, checks and messages: what they mean, and that compiled programs do the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.parser import Parser
+
+from tfc.dialects import context
+from tfc.dialects.tfc.control import shown_value
+from tfc.errors import RunError
+from tfc.runtime.interpreter import interpret
+
+POWERS = """
+func.func @main(%n : tensor<i32>, %x : tensor<3xf32>) -> (tensor<4x3xf32>, tensor<3xf32>, !tfc.control) {
+  %zero = tfc.constant 0 : tensor<i32>
+  %a = tfc.constant splat 0.0 : tensor<4x3xf32>
+  %t = tfc.join -> !tfc.control
+  %i, %y, %r, %u = tfc.while (%zero, %x, %a, %t) with (%n) :
+      (tensor<i32>, tensor<3xf32>, tensor<4x3xf32>, !tfc.control), (tensor<i32>)
+      -> (tensor<i32>, tensor<3xf32>, tensor<4x3xf32>, !tfc.control) {
+  ^bb0(%i0 : tensor<i32>, %y0 : tensor<3xf32>, %r0 : tensor<4x3xf32>, %t0 : !tfc.control, %n0 : tensor<i32>):
+    %p = tfc.compare lt %i0, %n0 : tensor<i32>, tensor<i32> -> tensor<i1>
+    tfc.yield %p : tensor<i1>
+  } do {
+  ^bb0(%i0 : tensor<i32>, %y0 : tensor<3xf32>, %r0 : tensor<4x3xf32>, %t0 : !tfc.control, %n0 : tensor<i32>):
+    %one = tfc.constant 1 : tensor<i32>
+    %i1 = tfc.add %i0, %one : tensor<i32>, tensor<i32> -> tensor<i32>
+    %y1 = tfc.add %y0, %y0 : tensor<3xf32>, tensor<3xf32> -> tensor<3xf32>
+    %r1 = tfc.update_row %r0 at %i0 with %y1 : tensor<4x3xf32>, tensor<i32>, tensor<3xf32> -> tensor<4x3xf32>
+    %t1 = tfc.print ["i = ", ", y = ", "\\n"] (%i0, %y1) shows 3 after %t0 : (tensor<i32>, tensor<3xf32>), !tfc.control -> !tfc.control
+    tfc.yield %i1, %y1, %r1, %t1 : tensor<i32>, tensor<3xf32>, tensor<4x3xf32>, !tfc.control
+  }
+  %three = tfc.constant 3 : tensor<i32>
+  %few = tfc.compare lt %i, %three : tensor<i32>, tensor<i32> -> tensor<i1>
+  %z = tfc.if %few (%y) : (tensor<3xf32>) -> tensor<3xf32> {
+  ^bb0(%b : tensor<3xf32>):
+    tfc.yield %b : tensor<3xf32>
+  } else {
+  ^bb0(%b : tensor<3xf32>):
+    %c = tfc.neg %b : tensor<3xf32> -> tensor<3xf32>
+    tfc.yield %c : tensor<3xf32>
+  }
+  %four = tfc.constant 4 : tensor<i32>
+  %right = tfc.compare lt %i, %four : tensor<i32>, tensor<i32> -> tensor<i1>
+  %v = tfc.assert %right, ["i is ", " now"] (%i) shows 3 after %u : (tensor<i32>), !tfc.control -> !tfc.control
+  func.return %r, %z, %v : tensor<4x3xf32>, tensor<3xf32>, !tfc.control
+}
+"""
+"""A loop with a counter, a value, an array of rows and a message; a branch; and a check after it."""
+
+X = np.array([1, 2, 0.1], np.float32)
+
+
+def module(text: str) -> ModuleOp:
+    parsed = Parser(context(), text).parse_module()
+    parsed.verify()
+    return parsed
+
+
+@pytest.mark.parametrize("rounds", [-1, 0, 2, 3])
+def test_the_meaning_of_loops_and_branches(rounds: int, capfd: pytest.CaptureFixture[str]) -> None:
+    rows, last, _ = interpret(module(POWERS), [np.array(rounds, np.int32), X])
+    expected = np.zeros((4, 3), np.float32)
+    for k in range(rounds):
+        expected[k] = X * 2 ** (k + 1)
+    np.testing.assert_array_equal(rows, expected)
+    y = X * 2 ** max(rounds, 0)
+    np.testing.assert_array_equal(last, y if rounds < 3 else -y)
+    shown = ["i = 0, y = [2 4 0.2]\n", "i = 1, y = [4 8 0.4]\n", "i = 2, y = [8 16 0.8]\n"]
+    assert capfd.readouterr().err == "".join(shown[: max(rounds, 0)])
+
+
+@pytest.mark.parametrize(("rounds", "words"), [(4, "i is 4 now"), (5, "index 4 is outside")])
+def test_a_run_that_must_not_go_on(rounds: int, words: str) -> None:
+    with pytest.raises(RunError, match=words):
+        interpret(module(POWERS), [np.array(rounds, np.int32), X])
+
+
+@pytest.mark.parametrize(
+    ("value", "summarize", "text"),
+    [
+        (np.float32(0.1), 3, "0.1"),
+        (np.float32(1 / 3), 3, "0.333333343"),
+        (np.array(0.1), 3, "0.1"),
+        (np.array(2.0**-1074), 3, "4.94065645841247e-324"),
+        (np.array([np.nan, -np.inf, -0.0], np.float16), 3, "[nan -inf -0]"),
+        (np.arange(7), 3, "[0 1 2 ... 4 5 6]"),
+        (np.arange(7), -1, "[0 1 2 3 4 5 6]"),
+        (np.arange(6).reshape(3, 2), 1, "[[0 1] ... [4 5]]"),
+        (np.zeros((0, 2), np.uint8), 3, "[]"),
+        (np.array([True, False]), 3, "[1 0]"),
+        (np.array(2**64 - 1, np.uint64), 3, "18446744073709551615"),
+    ],
+)
+def test_how_values_are_shown(value: np.ndarray, summarize: int, text: str) -> None:
+    assert shown_value(np.asarray(value), summarize) == text
