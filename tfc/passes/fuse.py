@@ -16,6 +16,9 @@ slower). A reduction joins users that read it through a broadcast along inner di
 then computed once a row. Through a broadcast along outer dims it would be computed again for each
 of them. Sums that a reduction walks over are stored: attention's scores, of which a softmax is taken.
 
+A value that is assigned to a variable and read on element by element is written by the kernel that
+reads it: an optimizer's step, which changes a variable and its moments, is one kernel.
+
 Runs last on ``tfc``: afterwards every operation is in a fusion, a view, a constant, or state.
 """
 
@@ -47,6 +50,7 @@ from tfc.dialects.tfc.shape import (
     SliceOp,
     TransposeOp,
 )
+from tfc.dialects.tfc.state import AssignOp
 from tfc.dialects.tfc.types import shape_of
 from tfc.dims import Dim
 from tfc.location import fuse as fuse_locations
@@ -60,11 +64,21 @@ MOVES = (TransposeOp, SliceOp, ReverseOp, PadOp, ConcatOp, ReshapeOp)
 
 @dataclass
 class Group:
-    """Operations that become one fusion; the first one visited gives the result."""
+    """Operations that become one fusion; the first one visited gives the result.
+
+    Attributes:
+        stored: further operations whose results the kernel writes, see `_joins_update`.
+    """
 
     root: Operation
     kind: str = "nest"
     members: list[Operation] = field(default_factory=list[Operation])
+    stored: list[Operation] = field(default_factory=list[Operation])
+
+    @property
+    def outputs(self) -> list[Operation]:
+        """The operations whose results are written to memory."""
+        return [self.root, *self.stored]
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,11 @@ class Plan:
                 if isinstance(op, ContractOp):
                     home.kind = "contraction"
                 return
+        elif len(homes) == 1 and _joins_update(op, users, home := next(iter(homes.values())), groups):
+            groups[op] = home
+            home.members.append(op)
+            home.stored.append(op)
+            return
         grouped = bool(users) and all(u in groups for u in users)
         if grouped and is_free(op) and not any(isinstance(u, ContractOp) for u in users):
             self.reasons[op] = "copied into each kernel that reads it"
@@ -134,6 +153,34 @@ def _fuse_block(block: Block) -> None:
     for group in made.kernels():
         _outline(group, made.groups)
     _remove_dead(block)
+
+
+def _joins_update(
+    op: Operation, users: Sequence[Operation], home: Group, groups: Mapping[Operation, Group]
+) -> bool:
+    """Whether ``home``, which reads ``op`` element by element, stores it too, for an assignment.
+
+    An optimizer's step changes a variable and its moments: one kernel reads and writes each once.
+    """
+    if home.kind != "nest" or len(home.members) >= MAX_OPERATIONS or not isinstance(op, ElementwiseOp):
+        return False
+    outside = [u for u in users if u not in groups]
+    return (
+        all(isinstance(u, AssignOp) for u in outside)
+        and shape_of(op.results[0]) == shape_of(home.root.results[0])
+        and all(isinstance(m, ElementwiseOp) or is_free(m) for m in home.members)
+        and not any(groups.get(u) is home for u in after(outside))
+    )
+
+
+def after(ops: Sequence[Operation]) -> dict[Operation, None]:
+    """``ops`` and all that depends on them."""
+    found, pending = dict.fromkeys(ops), list(ops)
+    while pending:
+        new = [u for u in _users(pending.pop()) if u not in found]
+        found.update(dict.fromkeys(new))
+        pending += new
+    return found
 
 
 def _outside(users: Sequence[Operation], groups: Mapping[Operation, Group]) -> str:
@@ -185,6 +232,8 @@ def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
     if isinstance(op, ContractOp):
         if home.kind != "nest":
             return "the kernel has a contraction already"
+        if home.stored:
+            return "the kernel writes several results"
         return _no_epilogue(op, home)
     if is_free(op):
         return ""
@@ -299,15 +348,28 @@ def _outline(group: Group, groups: Mapping[Operation, Group]) -> None:
 
     for member in members:
         clone(member)
-    root = group.root
-    block.add_op(YieldOp([copies[r] for r in root.results]))
-    types = [r.type for r in root.results]
-    fusion = FusionOp(group.kind, list(inputs), types, Region(block))
+    results = [r for op in group.outputs for r in op.results]
+    block.add_op(YieldOp([copies[r] for r in results]))
+    fusion = FusionOp(group.kind, list(inputs), [r.type for r in results], Region(block))
     fusion.location = fuse_locations(m.location for m in members)
-    Rewriter.insert_op(fusion, InsertPoint.before(root))
-    for old, new in zip(root.results, fusion.results, strict=True):
+    Rewriter.insert_op(fusion, InsertPoint.before(group.root))
+    _move_behind(fusion, [u for op in group.stored for u in _users(op) if u not in groups])
+    for old, new in zip(results, fusion.results, strict=True):
         new.name_hint = old.name_hint
         old.replace_all_uses_with(new)
+
+
+def _move_behind(fusion: FusionOp, ops: Sequence[Operation]) -> None:
+    """Let ``ops`` and all that depends on them stand after ``fusion``, in their order."""
+    behind = after(ops)
+    last: Operation = fusion
+    op = fusion.parent.first_op if behind and fusion.parent is not None else fusion
+    while op is not fusion and op is not None:
+        op, here = op.next_op, op
+        if here in behind:
+            here.detach()
+            Rewriter.insert_op(here, InsertPoint.after(last))
+            last = here
 
 
 def _remove_dead(block: Block) -> None:

@@ -110,3 +110,45 @@ func.func @sums(%x : tensor<4x9x8xf32>, %c : tensor<4x9xf32>) -> tensor<4xf32> {
   %y = tfc.reduce max %m over [1] : tensor<4x9xf32> -> tensor<4xf32>
   func.return %y : tensor<4xf32>
 }
+
+// A step with momentum changes two variables: one kernel reads and writes each once.
+// CHECK-LABEL: func.func @step
+// CHECK:         %[[W:.*]], %[[N:.*]] = tfc.fusion "nest"
+// CHECK:           %[[INNER:.*]] = tfc.add
+// CHECK-NEXT:      tfc.mul
+// CHECK-NEXT:      %[[SUB:.*]] = tfc.sub
+// CHECK-NEXT:      tfc.yield %[[SUB]], %[[INNER]]
+// CHECK-NEXT:    }
+// CHECK-NEXT:    tfc.assign set %{{.*}}, %[[N]]
+// CHECK-NEXT:    tfc.assign set %{{.*}}, %[[W]]
+// CHECK-NEXT:    tfc.join
+// CHECK-NEXT:    func.return
+func.func @step(%g : tensor<9xf32>) -> !tfc.control {
+  %v = tfc.variable "v" of tensor<9xf32> : !tfc.resource<tensor<9xf32>>
+  %a = tfc.variable "a" of tensor<9xf32> : !tfc.resource<tensor<9xf32>>
+  %v0, %v1 = tfc.read %v : !tfc.resource<tensor<9xf32>> -> tensor<9xf32>, !tfc.control
+  %a0, %a1 = tfc.read %a : !tfc.resource<tensor<9xf32>> -> tensor<9xf32>, !tfc.control
+  %n = tfc.add %a0, %g : tensor<9xf32>, tensor<9xf32> -> tensor<9xf32>
+  %a2 = tfc.assign set %a, %n after %a1 : !tfc.resource<tensor<9xf32>>, tensor<9xf32>, !tfc.control -> !tfc.control
+  %d = tfc.mul %n, %n : tensor<9xf32>, tensor<9xf32> -> tensor<9xf32>
+  %w = tfc.sub %v0, %d : tensor<9xf32>, tensor<9xf32> -> tensor<9xf32>
+  %v2 = tfc.assign set %v, %w after %v1 : !tfc.resource<tensor<9xf32>>, tensor<9xf32>, !tfc.control -> !tfc.control
+  %t = tfc.join %a2, %v2 : !tfc.control, !tfc.control -> !tfc.control
+  func.return %t : !tfc.control
+}
+
+// Where the second variable is read after the first is assigned, the kernels stay apart.
+// CHECK-LABEL: func.func @ordered
+// CHECK:         tfc.fusion
+// CHECK:         tfc.assign
+// CHECK:         tfc.fusion
+// CHECK:         func.return
+func.func @ordered(%g : tensor<9xf32>) -> tensor<9xf32> {
+  %a = tfc.variable "a" of tensor<9xf32> : !tfc.resource<tensor<9xf32>>
+  %v = tfc.variable "v" of tensor<9xf32> : !tfc.resource<tensor<9xf32>>
+  %n = tfc.add %g, %g : tensor<9xf32>, tensor<9xf32> -> tensor<9xf32>
+  %t = tfc.assign set %a, %n : !tfc.resource<tensor<9xf32>>, tensor<9xf32> -> !tfc.control
+  %x, %r = tfc.read %v after %t : !tfc.resource<tensor<9xf32>>, !tfc.control -> tensor<9xf32>, !tfc.control
+  %y = tfc.mul %x, %n : tensor<9xf32>, tensor<9xf32> -> tensor<9xf32>
+  func.return %y : tensor<9xf32>
+}

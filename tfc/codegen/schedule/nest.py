@@ -59,9 +59,9 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
 
     def store_all(variables: Sequence[Dim]) -> None:
         index = ungroup(variables, groups, shape)
-        for position, value in enumerate(outputs):
-            buffer = e.buffers[len(op.operands) + position]
-            ev.store(ev.element(value, index), buffer, element(value), linear(index, shape))
+        made = [ev.element(value, index) for value in outputs]  # all are read before any is written
+        for buffer, one, value in zip(e.buffers[len(op.operands) :], made, outputs, strict=True):
+            ev.store(one, buffer, element(value), linear(index, shape))
 
     chunked = lanes and not plan.folds and _worth_cutting(outer, inner)
     chunks = -(-inner // CHUNK) if isinstance(inner, int) else (inner + (CHUNK - 1)) // CHUNK
@@ -246,16 +246,13 @@ def _in_place(op: FusionOp, reads: Sequence[Read], variables: Sequence[Dim], sha
     """Pairs of an operand that is read just where a result of its element type is written."""
     identity = linear([v if n != 1 else 0 for v, n in zip(variables, shape, strict=True)], shape)
     pairs: list[int] = []
-    taken: set[int] = set()
     for position, argument in enumerate(op.block.args):
         offsets = [r for r in reads if r.buffer is argument]
         same = offsets and all(r.offset == identity and not r.folds for r in offsets)
         for k, value in enumerate(op.results_inside):
             alike = storage(element(value)) == storage(element(argument))
-            if same and alike and k not in taken and shape_of(argument) == shape:
+            if same and alike and shape_of(argument) == shape:
                 pairs += [position, len(op.operands) + k]
-                taken.add(k)
-                break
     return pairs
 
 
