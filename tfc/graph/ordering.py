@@ -16,8 +16,25 @@ from tfc.errors import GraphError
 from tfc.graph.node import Operation, Tensor
 from tfc.graph.source import quoted
 
-WRITES = {"Assign": "replaces", "AssignAdd": "adds to", "AssignSub": "subtracts from"}
-"""Nodes that change a variable, their first input."""
+STEPS = (
+    "ApplyAdadelta", "ApplyAdagrad", "ApplyAdam", "ApplyAdamWeightDecay", "ApplyCenteredRMSProp",
+    "ApplyFtrl", "ApplyGradientDescent", "ApplyMomentum", "ApplyProximalAdagrad",
+    "ApplyProximalGradientDescent", "ApplyRMSProp",
+)  # fmt: skip
+"""Steps of optimizers: they change a variable and its moments."""
+
+SCATTERS = (
+    "ScatterAdd", "ScatterDiv", "ScatterMax", "ScatterMin", "ScatterMul", "ScatterSub", "ScatterUpdate",
+    "ScatterNdAdd", "ScatterNdSub", "ScatterNdUpdate",
+)  # fmt: skip
+"""Changes of some rows or elements."""
+
+WRITES = {
+    "Assign": "replaces", "AssignAdd": "adds to", "AssignSub": "subtracts from", "CountUpTo": "counts up",
+    **dict.fromkeys([*STEPS, *(f"Sparse{s}" for s in STEPS)], "steps"),
+    **dict.fromkeys(SCATTERS, "changes a part of"),
+}  # fmt: skip
+"""Nodes that change variables: all whose handles they take."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +70,9 @@ class Accesses:
         for op in self.nodes:
             if all(t in given for t in op.values()) and op.values():
                 continue
-            for k, t in enumerate(op.inputs):
+            verb = WRITES.get(op.type, "reads")
+            for t in op.inputs:
                 if t.is_handle and t not in given:
-                    verb = WRITES.get(op.type, "reads") if k == 0 else "reads"
                     self._of[t.op].append(Access(op, verb))
         self._before: dict[Operation, int] | None = None
 

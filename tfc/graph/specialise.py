@@ -121,7 +121,7 @@ def specialise(
 def _frozen(request: Request, session: Any) -> Mapping[Operation, Array]:
     """The values of the variables that a request reads and does not change."""
     nodes = closure(request.fetches, request.targets, request.feeds)
-    changed = {op.inputs[0].op for op in nodes if op.type in WRITES}
+    changed = {t.op for op in nodes if op.type in WRITES for t in op.inputs if t.is_handle}
     variables = [op for op in nodes if op.type == "VariableV2" and op not in changed]
     if not variables:
         return {}
