@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any
@@ -55,6 +55,13 @@ class GraphKeys:
 class Graph:
     """Nodes, in the order in which they were made; inputs come before what reads them."""
 
+    ordered = False
+    """Whether effects happen in the order in which they were written, as in a function."""
+    closed = False
+    """Whether this is a part of another graph that is complete."""
+    fresh: Collection[Operation] = ()
+    """Variables that are read anew where they are used."""
+
     def __init__(self, name: str | None = None) -> None:
         self.name = name or f"graph_{next(_numbers)}"
         self.made_at = describe(here())
@@ -72,6 +79,20 @@ class Graph:
         self._colocated: list[Operation] = []
         self._collections: dict[str, list[Any]] = {}
         self._finalized = False
+        self._made = 0
+
+    @property
+    def root(self) -> Graph:
+        """The graph that this is a part of; itself, but for branches, loops and functions."""
+        return self
+
+    def sees(self, graph: Graph) -> bool:
+        """Whether nodes here may read what ``graph`` computes."""
+        return self is graph
+
+    def inside(self, t: Tensor) -> Tensor:
+        """The tensor that nodes here read for ``t``."""
+        return t
 
     # Nodes.
 
@@ -136,7 +157,7 @@ class Graph:
                 scope.made.add(op)
         op.control_inputs = tuple(controls)
         # What touches a variable runs where the variable is, whatever scopes are around.
-        beside = [t.op for t in op.inputs if t.is_handle]
+        beside = [t.op for t in op.inputs if t.is_handle and not parts_of(op)]
         targets = beside or self._colocated
         if targets:
             op.colocated = tuple(c.name for c in targets)
@@ -147,10 +168,13 @@ class Graph:
             op.device = str(Device.parse(op.device).over(Device.parse(scope.choose(op))))
         op.index = len(self._operations)
         self._operations[op.name] = op
+        self.root._made += 1
 
     def _check_graph(self, inputs: Sequence[Tensor], place: Any) -> None:
         for t in inputs:
             if t.graph is not self:
+                if t.graph.root is self.root:
+                    raise quoted(leaked(t), place)
                 other = next((u for u in inputs if u.graph is self), None)
                 mine = f"'{other.name}' (made at {other.op.made_at})" if other is not None else "this operation"
                 raise quoted(
@@ -245,12 +269,16 @@ class Graph:
         if control_inputs is None:
             self._controls = []
         else:
-            wanted = [self.as_operation(c) for c in control_inputs]
-            self._controls = [*saved, _ControlScope(wanted)]
+            wanted = [self.waited_for(c) for c in control_inputs]
+            self._controls = [*saved, _ControlScope([c for c in wanted if c is not None])]
         try:
             yield
         finally:
             self._controls = saved
+
+    def waited_for(self, obj: Element) -> Operation | None:
+        """The node that `control_dependencies` waits for."""
+        return self.as_operation(obj)
 
     # Looking up.
 
@@ -259,8 +287,8 @@ class Graph:
 
     @property
     def size(self) -> int:
-        """How many nodes there are: a graph only grows."""
-        return len(self._operations)
+        """How many nodes there are, those of its parts too: a graph only grows."""
+        return self.root._made
 
     def get_operation_by_name(self, name: str) -> Operation:
         """The node of that name.
@@ -312,6 +340,8 @@ class Graph:
             kinds = " or ".join(["a tensor"] * allow_tensor + ["an operation"] * allow_operation)
             raise quoted(GraphError(f"expected {kinds}, got {type(obj).__name__} {obj!r}"), here())
         if found.graph is not self:
+            if found.graph.root is self.root:
+                raise quoted(leaked(found), here())
             where = found.op.made_at if isinstance(found, Tensor) else found.made_at
             message = f"'{found.name}' (made at {where}) is of {found.graph.label}, not of {self.label}"
             raise quoted(GraphError(message), here())
@@ -405,6 +435,19 @@ def as_values(results: Results) -> Sequence[SSAValue]:
     return [results] if isinstance(results, SSAValue) else results
 
 
+def parts_of(op: Operation) -> list[Graph]:
+    """The graphs that a node runs: the branches of a condition, condition and body of a loop, a function."""
+    return [v for v in op.attrs.values() if isinstance(v, Graph)]
+
+
+def leaked(found: Tensor | Operation) -> GraphError:
+    """The error of using what is made inside a branch, loop or function where it does not exist."""
+    made_at = found.op.made_at if isinstance(found, Tensor) else found.made_at
+    message = f"'{found.name}' (made at {made_at}) exists only inside {found.graph.label}, and is used outside"
+    help = "what is needed outside has to be returned: by the branch, by the body as a loop variable, by the function"
+    return GraphError(message, help=help)
+
+
 def describe_inputs(inputs: Sequence[Tensor]) -> str:
     distinct = {t.name: t for t in inputs if t.op.type != "Const"}
     notes = [f"{n} is {t.dtype.name} {t.shape} from {t.op.made_at}" for n, t in distinct.items()]
@@ -444,11 +487,15 @@ def reset_default_graph() -> None:
 
 
 def graph_of(values: Iterable[Any]) -> Graph:
-    """The graph of the first value that belongs to one, else the default graph."""
+    """The graph of the first value that belongs to one, else the default graph.
+
+    Inside a branch, loop or function that is the graph of its nodes, which may read what is around it.
+    """
+    default = get_default_graph()
     for value in values:
         if isinstance(graph := getattr(value, "graph", None), Graph):
-            return graph
-    return get_default_graph()
+            return default if graph.closed or default.sees(graph) else graph
+    return default
 
 
 @contextmanager

@@ -4,15 +4,20 @@ A read and a write of one variable, or two writes, must be ordered by data or by
 dependencies; otherwise the result would depend on chance, and the run is refused with both
 lines. One order is given by tfc itself: a variable's initializer comes before other accesses
 that were made after it and do not lead to it.
+
+A node that runs parts (the branches of a condition, a loop, a function) does to variables what the
+nodes of its parts do; within each part the same rule holds.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tfc.errors import GraphError
+from tfc.graph.graph import parts_of
 from tfc.graph.node import Operation, Tensor
 from tfc.graph.source import quoted
 
@@ -53,6 +58,11 @@ class Access:
         """Whether the value before does not matter."""
         return self.node.type == "Assign"
 
+    @property
+    def reads(self) -> bool:
+        """Whether the value before matters."""
+        return self.verb != WRITES["Assign"]
+
 
 @dataclass
 class Accesses:
@@ -70,18 +80,18 @@ class Accesses:
         for op in self.nodes:
             if all(t in given for t in op.values()) and op.values():
                 continue
-            verb = WRITES.get(op.type, "reads")
-            for t in op.inputs:
-                if t.is_handle and t not in given:
-                    self._of[t.op].append(Access(op, verb))
+            for variable, verb in accesses_of(op, given):
+                self._of[variable].append(Access(op, verb))
         self._before: dict[Operation, int] | None = None
 
     def check(self) -> None:
-        """Order the initializers; refuse accesses that have no order.
+        """Order the initializers; refuse accesses that have no order, here and in parts of the graph.
 
         Raises:
             GraphError: two accesses, one of them a write, have no order.
         """
+        for part in (p for op in self.nodes for p in parts_of(op)):
+            Accesses(needed(part), (), self.initializers).check()
         for variable, found in self._of.items():
             if len(found) < 2 or not any(a.writes for a in found):
                 continue
@@ -96,7 +106,7 @@ class Accesses:
         matter: dict[Operation, Operation] = {}
         for variable, found in self._of.items():
             for access in found:
-                if not access.sets and not self._set_before(access, found):
+                if access.reads and not self._set_before(access, found):
                     matter.setdefault(variable, access.node)
         return matter
 
@@ -118,7 +128,7 @@ class Accesses:
                 self._before = None
 
     def _ordered(self, x: Operation, y: Operation) -> bool:
-        return self._precedes(x, y) or self._precedes(y, x)
+        return x is y or self._precedes(x, y) or self._precedes(y, x)
 
     def _precedes(self, x: Operation, y: Operation) -> bool:
         """Whether ``y`` depends on ``x``. Each node has a bit; its ancestors are a number."""
@@ -137,6 +147,51 @@ class Accesses:
                 mask |= before.get(source, 0)
             before[op] = mask
         return before
+
+
+def closure(
+    fetches: Iterable[Tensor], targets: Iterable[Operation], feeds: Iterable[Tensor]
+) -> list[Operation]:
+    """The nodes that must run, in order, when ``feeds`` are given."""
+    given = set(feeds)
+    stack = [t.op for t in fetches if t not in given] + list(targets)
+    seen = set(stack)
+    while stack:
+        op = stack.pop()
+        for before in [t.op for t in op.inputs if t not in given] + list(op.control_inputs):
+            if before not in seen:
+                seen.add(before)
+                stack.append(before)
+    return sorted(seen, key=lambda op: op.index)
+
+
+def needed(part: Any) -> list[Operation]:
+    """The nodes that run when a part of a graph (`tfc.graph.subgraph`) does."""
+    return [n for n in closure(part.outputs, part.targets, ()) if n.type != "Argument"]
+
+
+def variable_of(handle: Tensor) -> Operation:
+    """The node of the variable that a handle is of, also inside parts of the graph."""
+    while (outer := handle.op.attrs.get("outer")) is not None:
+        handle = outer
+    return handle.op
+
+
+def accesses_of(op: Operation, given: Collection[Tensor] = ()) -> Iterator[tuple[Operation, str]]:
+    """The variables that a node touches, and how. ``given``: fed tensors, which are no handles."""
+    parts = parts_of(op)
+    if parts:
+        found = (a for part in parts for n in needed(part) for a in accesses_of(n))
+        yield from dict.fromkeys(found)
+        return
+    for t in op.inputs:
+        if t.is_handle and t not in given:
+            yield variable_of(t), WRITES.get(op.type, "reads")
+
+
+def written(nodes: Iterable[Operation]) -> set[Operation]:
+    """The variables that nodes, or what they run, change."""
+    return {v for op in nodes for v, verb in accesses_of(op) if verb in WRITES.values()}
 
 
 def _unordered(variable: Operation, x: Access, y: Access) -> GraphError:

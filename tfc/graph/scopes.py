@@ -106,7 +106,7 @@ _stores: WeakKeyDictionary[Graph, _Store] = WeakKeyDictionary()
 
 
 def _store() -> _Store:
-    return _stores.setdefault(get_default_graph(), _Store())
+    return _stores.setdefault(get_default_graph().root, _Store())
 
 
 def get_variable_scope() -> VariableScope:

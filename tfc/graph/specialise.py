@@ -5,15 +5,11 @@
 Its function ``main`` takes the fed tensors and gives the fetched ones. Nodes that the fetches do
 not need are not in it; neither is what stands behind a fed tensor. All shapes follow from
 those of the feeds: the rule of every node is run again on them.
-
-Control dependencies become tokens: an effect takes the tokens of what its node must follow, and a
-value whose node must follow an effect passes a gate.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,25 +20,20 @@ from xdsl.dialects.builtin import (
     ModuleOp,
     StringAttr,
     TensorType,
-    UnrankedTensorType,
 )
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, Region, SSAValue
+from xdsl.ir import Attribute, Block, Region
 
 from tfc.dialects.tfc.constant import ConstantOp
-from tfc.dialects.tfc.state import GateOp, JoinOp
-from tfc.dialects.tfc.types import Array, ControlType, ResourceType, element, shape_of, tensor_type
+from tfc.dialects.tfc.types import Array, element, shape_of, tensor_type
 from tfc.dims import Dim, Expr, symbol
 from tfc.errors import FeedError, GraphError
-from tfc.graph.emit import RULES, Deferred, Emitter
-from tfc.graph.graph import Graph, as_values, describe_inputs
+from tfc.graph.building import Builder
+from tfc.graph.graph import Graph
 from tfc.graph.node import Operation, Tensor
-from tfc.graph.ordering import WRITES, Accesses
+from tfc.graph.ordering import Accesses, closure, written
 from tfc.graph.shape import TensorShape, is_anonymous
 from tfc.graph.source import here, quoted
-
-_MANY_TOKENS = 4
-"""More tokens than this are joined to one before an operation takes them."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +112,7 @@ def specialise(
 def _frozen(request: Request, session: Any) -> Mapping[Operation, Array]:
     """The values of the variables that a request reads and does not change."""
     nodes = closure(request.fetches, request.targets, request.feeds)
-    changed = {t.op for op in nodes if op.type in WRITES for t in op.inputs if t.is_handle}
+    changed = written(nodes)
     variables = [op for op in nodes if op.type == "VariableV2" and op not in changed]
     if not variables:
         return {}
@@ -186,22 +177,6 @@ def _input_type(t: Tensor, shapes: dict[str, Sequence[Dim]]) -> TensorType:
     return tensor_type(dims, t.dtype.element)
 
 
-def closure(
-    fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: Sequence[Tensor]
-) -> list[Operation]:
-    """The nodes that must run, in order, when ``feeds`` are given."""
-    given = set(feeds)
-    stack = [t.op for t in fetches if t not in given] + list(targets)
-    seen = set(stack)
-    while stack:
-        op = stack.pop()
-        for before in [t.op for t in op.inputs if t not in given] + list(op.control_inputs):
-            if before not in seen:
-                seen.add(before)
-                stack.append(before)
-    return sorted(seen, key=lambda op: op.index)
-
-
 def extract(request: Request, name: str = "model") -> Extract:
     """The module of a request.
 
@@ -215,8 +190,7 @@ def extract(request: Request, name: str = "model") -> Extract:
             raise unfed(op)
     accesses = Accesses(nodes, request.feeds, request.graph.initializers)
     accesses.check()
-    build = _Build(request, nodes, accesses)
-    return Extract(build.module(name), nodes, accesses.reads_before_run())
+    return Extract(_module(request, nodes, accesses, name), nodes, accesses.reads_before_run())
 
 
 def unfed(op: Operation) -> FeedError:
@@ -228,112 +202,22 @@ def unfed(op: Operation) -> FeedError:
     return FeedError(f"{message}\nnote: it was made at {op.made_at}", where=op.made_at)
 
 
-@dataclass
-class _Build:
-    """Emits the nodes of a request, in order."""
-
-    request: Request
-    nodes: Sequence[Operation]
-    accesses: Accesses
-    block: Block = field(init=False)
-    marks: dict[Operation, dict[str, Attribute]] = field(init=False)
-    readers: dict[Operation, list[Operation]] = field(init=False)
-    values: dict[Tensor, SSAValue] = field(default_factory=dict)
-    done: dict[Operation, tuple[SSAValue, ...]] = field(default_factory=dict)
-    """Of each node the tokens after which it, and all it follows, have happened."""
-
-    def module(self, name: str) -> ModuleOp:
-        request = self.request
-        self.block = Block(arg_types=request.types)
-        self.marks = _all_marks(self.nodes)
-        self.readers = defaultdict(list)
-        for op in self.nodes:
-            for t in op.inputs:
-                self.readers[t.op].append(op)
-        self.values.update(zip(request.feeds, self.block.args, strict=True))
-        for op, array in request.frozen.items():
-            self.values[op.values()[0]] = self._emitter(op, (), ())(ConstantOp(array))
-        read_by = {t for op in self.nodes for t in op.inputs} | set(request.fetches)
-        ordered = any(op.control_inputs for op in self.nodes) or bool(self.accesses.extra)
-        for op in self.nodes:
-            used = [k for k, t in enumerate(op.values()) if t in read_by]
-            self._emit(op, used, ordered)
-        results = [self.values[t] for t in request.fetches]
-        self.block.add_op(ReturnOp(*results))
-        types = [r.type for r in results]
-        function = FuncOp(
-            "main",
-            (list(request.types), types),
-            Region(self.block),
-            arg_attrs=_names(request.feeds),
-            res_attrs=_names(request.fetches),
-        )
-        return ModuleOp([function], {"sym_name": StringAttr(name)})
-
-    def _emit(self, op: Operation, used: Sequence[int], ordered: bool) -> None:
-        if all(t in self.values for t in op.values()) and op.values():
-            return  # all its results are fed, but it is wanted for its control edges
-        after = self._after(op) if ordered else ()
-        emitter = self._emitter(op, after, used)
-        try:
-            rule = RULES[op.type]
-            results = as_values(rule.emit(emitter, *(self.values[t] for t in op.inputs), **op.attrs))
-        except Deferred as why:
-            raise self._undetermined(op, why) from None
-        except GraphError as error:
-            raise quoted(error, op.location, self._notes(op)) from None
-        if after and not emitter.tokens and not self._covered(op):
-            results = [self._gated(emitter, r) if k in used else r for k, r in enumerate(results)]
-        for t, value in zip(op.values(), results, strict=True):
-            self.values.setdefault(t, value)
-        if ordered:
-            before = [*after, *self._done_before(op)]
-            self.done[op] = tuple(emitter.tokens or dict.fromkeys(before))
-
-    def _emitter(self, op: Operation, after: Sequence[SSAValue], used: Sequence[int]) -> Emitter:
-        fresh, marks = self.request.graph.fresh_dim, self.marks.get(op, {})
-        return Emitter(
-            self.block, op.location, fresh, strict=True, after=after, used=used, marks=marks
-        )
-
-    def _after(self, op: Operation) -> tuple[SSAValue, ...]:
-        """The tokens that the node itself waits for."""
-        before = [*op.control_inputs, *self.accesses.extra.get(op, ())]
-        tokens = tuple(dict.fromkeys(t for c in before for t in self.done.get(c, ())))
-        if len(tokens) <= _MANY_TOKENS:
-            return tokens
-        return (self._emitter(op, (), ())(JoinOp(tokens)),)
-
-    def _done_before(self, op: Operation) -> list[SSAValue]:
-        fed = self.request.feeds
-        return [k for t in op.inputs if t not in fed for k in self.done.get(t.op, ())]
-
-    def _covered(self, op: Operation) -> bool:
-        """Whether a constant needs no gate, as all that reads it waits for the same anyway."""
-        mine = set(op.control_inputs)
-        return op.type == "Const" and all(mine <= set(r.control_inputs) for r in self.readers[op])
-
-    def _gated(self, emitter: Emitter, value: SSAValue) -> SSAValue:
-        if isinstance(value.type, ResourceType | ControlType):
-            return value
-        return emitter(GateOp(value, emitter.after))
-
-    def _notes(self, op: Operation) -> str:
-        """The shapes that the inputs have in this run."""
-        lines = [
-            f"{t.name} is {t.dtype.name} {TensorShape.of(self.values[t].type)} from {t.op.made_at}"
-            for t in dict.fromkeys(op.inputs)
-            if t.op.type != "Const" and not isinstance(self.values[t].type, ResourceType)
-        ]
-        return "; ".join(lines)
-
-    def _undetermined(self, op: Operation, why: Deferred) -> GraphError:
-        message = f"'{op.name}' ({op.type}) cannot be compiled: {why.needed} is not known"
-        unknown = [t.name for t in op.inputs if isinstance(self.values[t].type, UnrankedTensorType)]
-        help = f"the rank of {', '.join(unknown)} depends on values" if unknown else (
-            "it may depend on constants and on shapes, not on values that are fed"
-        )
-        return quoted(GraphError(message, help=help), op.location, describe_inputs(op.inputs))
+def _module(request: Request, nodes: Sequence[Operation], accesses: Accesses, name: str) -> ModuleOp:
+    block = Block(arg_types=request.types)
+    build = Builder(request.graph, nodes, accesses, block, request.fetches, request.feeds, marks=_all_marks(nodes))
+    for op, array in request.frozen.items():
+        build.values[op.values()[0]] = build.emitter(op)(ConstantOp(array))
+    results = build.run(block.args)
+    block.add_op(ReturnOp(*results))
+    types = [r.type for r in results]
+    function = FuncOp(
+        "main",
+        (list(request.types), types),
+        Region(block),
+        arg_attrs=_names(request.feeds),
+        res_attrs=_names(request.fetches),
+    )
+    return ModuleOp([function], {"sym_name": StringAttr(name)})
 
 
 def _all_marks(nodes: Sequence[Operation]) -> dict[Operation, dict[str, Attribute]]:

@@ -54,7 +54,9 @@ class Variable(Operators):
         self.trainable = trainable
         graph = initial_value.graph if isinstance(initial_value, Tensor) else get_default_graph()
         # A variable outlives the scopes of control it is made in, as does its initializer.
-        with graph.control_dependencies(None), name_scope(name, "Variable", [initial_value]) as scope:
+        root, around = graph.root, graph.get_name_scope()
+        prefix = root.name_scope(around and f"{around}/")
+        with root.as_default(), root.control_dependencies(None), prefix, name_scope(name, "Variable") as scope:
             self._make(initial_value, dtype, scope)
         keys = [GraphKeys.GLOBAL_VARIABLES] if collections is None else list(collections)
         if trainable and GraphKeys.TRAINABLE_VARIABLES not in keys:
@@ -147,7 +149,7 @@ class Variable(Operators):
         return self._snapshot.eval(session=session)
 
     def _as_tensor(self) -> Tensor:
-        return self._snapshot
+        return self.read_value() if self._variable.op in get_default_graph().fresh else self._snapshot
 
     @property
     def handle(self) -> Tensor:
