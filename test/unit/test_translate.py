@@ -313,6 +313,21 @@ def test_outer_products_make_a_matmul(columns: int, element: str, cpu: str) -> N
     np.testing.assert_array_equal(y, 2 * (x @ w))
 
 
+@pytest.mark.parametrize("cpu", RUNNABLE)
+@pytest.mark.parametrize(("side", "element"), [(2, "f32"), (4, "f64"), (8, "f32"), (16, "f32"), (16, "i8")])
+def test_square_tiles_are_transposed(side: int, element: str, cpu: str) -> None:
+    tile = f"vector<{side}x{side}x{element}>"
+    run = compiled(kernel(f"%x: memref<?x{element}>, %y: memref<?x{element}>", f"""
+      %n = arith.constant {side} : index
+      %a = kernel.load %x[%c0] rows %n : memref<?x{element}>, {tile}
+      %b = kernel.transpose %a : {tile} -> {tile}
+      kernel.store %b, %y[%c0] rows %n : {tile}, memref<?x{element}>"""), cpu)  # fmt: skip
+    x = np.arange(side * side).astype({"f32": np.float32, "f64": np.float64, "i8": np.int8}[element])
+    y = np.zeros_like(x)
+    run(x, y)
+    np.testing.assert_array_equal(y.reshape(side, side), x.reshape(side, side).T)
+
+
 def test_rows_make_tiles_and_are_taken_from_them() -> None:
     run = compiled(kernel("%x: memref<?xf32>, %y: memref<?xf32>", """
       %c4 = arith.constant 4 : index

@@ -345,6 +345,27 @@ class RowOp(IRDLOperation):
 
 
 @irdl_op_definition
+class TransposeOp(IRDLOperation):
+    """Rows become columns: of a square tile whose side is a power of two."""
+
+    name = "kernel.transpose"
+    tile = operand_def(base(VectorType))
+    result = result_def(base(VectorType))
+    traits = traits_def(Pure())
+    assembly_format = "$tile attr-dict `:` type($tile) `->` type($result)"
+
+    def __init__(self, tile: SSAValue) -> None:
+        super().__init__(operands=[tile], result_types=[tile.type])
+
+    def verify_(self) -> None:
+        shape = self.tile.type.get_shape() if isinstance(self.tile.type, VectorType) else ()
+        if len(shape) != 2 or shape[0] != shape[1] or shape[0] & (shape[0] - 1) or shape[0] < 2:
+            raise VerifyException(f"'{self.name}': expected a tile of 2**n rows and columns, got {self.tile.type}")
+        if self.result.type != self.tile.type:
+            raise VerifyException(f"'{self.name}': expected {self.tile.type}, got {self.result.type}")
+
+
+@irdl_op_definition
 class TileOp(IRDLOperation):
     """A tile from its rows."""
 
@@ -536,7 +557,7 @@ def buffer_type(element: Attribute, size: int | None) -> MemRefType[Attribute]:
 
 OPS: list[type[Operation]] = [
     FuncOp, ParallelOp, LoadOp, GatherOp, StoreOp, ScratchOp, LanesOp, MaskOp, SplatOp,
-    RowOp, TileOp, OuterOp, CompareOp, SelectOp, CastOp, HalfOp, ReduceLanesOp, CheckOp,
+    RowOp, TransposeOp, TileOp, OuterOp, CompareOp, SelectOp, CastOp, HalfOp, ReduceLanesOp, CheckOp,
 ]  # fmt: skip
 
 Kernel = Dialect("kernel", OPS, [])

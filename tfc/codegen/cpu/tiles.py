@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xdsl.ir import Operation
@@ -66,6 +67,26 @@ def _tile(t: Translator, op: Operation) -> Value:
     return [t.text(o) for o in op.operands]
 
 
+def _transpose(t: Translator, op: Operation) -> Value:
+    assert isinstance(op, kernel.TransposeOp), "the table says so"
+    return transposed(t.code, shape_of(op.tile.type).kind, t.rows(op.tile))
+
+
+def transposed(code: Code, kind: Kind, rows: Sequence[str]) -> list[str]:
+    """Columns of a square tile: blocks change places across the diagonal, halves first, then theirs."""
+    rows, lanes = list(rows), range(kind.lanes)
+    size = kind.lanes // 2
+    while size:
+        for first in (r for r in lanes if not r & size):
+            x, y = rows[first], rows[first + size]
+            low = [i if not i & size else kind.lanes + i - size for i in lanes]
+            high = [i + size if not i & size else kind.lanes + i for i in lanes]
+            rows[first] = code.shuffle(kind, x, y, low)
+            rows[first + size] = code.shuffle(kind, x, y, high)
+        size //= 2
+    return rows
+
+
 def _outer(t: Translator, op: Operation) -> Value:
     assert isinstance(op, kernel.OuterOp), "the table says so"
     code, shape = t.code, shape_of(op.tile.type)
@@ -124,6 +145,7 @@ RULES: dict[type[Operation], Rule] = {
     kernel.MaskOp: _mask,
     kernel.SplatOp: _splat,
     kernel.RowOp: _row,
+    kernel.TransposeOp: _transpose,
     kernel.TileOp: _tile,
     kernel.OuterOp: _outer,
     kernel.ReduceLanesOp: _reduce_lanes,
