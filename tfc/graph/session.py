@@ -22,9 +22,10 @@ import numpy as np
 
 from tfc.dialects.tfc.types import Array, tensor_type
 from tfc.errors import FeedError, GraphError, RunError
+from tfc.graph.feeds import as_dict, as_fed, check_shape
 from tfc.graph.fetches import Fetches, key_of
 from tfc.graph.graph import Graph, get_default_graph
-from tfc.graph.node import Operation, Tensor
+from tfc.graph.node import Operation
 from tfc.graph.programs import Runnable, compiled, interpreted
 from tfc.graph.source import here, quoted
 from tfc.graph.specialise import Request, as_feed, extract
@@ -55,7 +56,7 @@ class ConfigProto:
 
 
 @dataclass
-class _Entry:
+class Entry:
     """A compiled signature."""
 
     program: Runnable
@@ -79,7 +80,7 @@ class _Plan:
             k: self.feeds.index(t) for k, t in enumerate(self.fetches.tensors) if t in self.feeds
         }
         self.idle = not self.wanted and not self.fetches.targets
-        self.entries: dict[Shapes, _Entry] = {}
+        self.entries: dict[Shapes, Entry] = {}
         self.rebuild = self.fetches.rebuild
 
     def merge(self, values: Sequence[Array], fed: Sequence[Array]) -> list[Any]:
@@ -145,7 +146,7 @@ class Session:
         """
         if feed_dict:
             if not isinstance(feed_dict, dict):
-                feed_dict = _as_dict(feed_dict)
+                feed_dict = as_dict(feed_dict)
             key = key_of(fetches), tuple(feed_dict)
             plan = self._plans.get(key)
             if plan is None or self._closed:
@@ -161,17 +162,15 @@ class Session:
         for k, dtype in enumerate(plan.dtypes):
             value = fed[k]
             if type(value) is not np.ndarray or value.dtype is not dtype:
-                fed[k] = _as_fed(plan.feeds[k], value)
+                fed[k] = as_fed(plan.feeds[k], value)
         entry = plan.entries.get(tuple([v.shape for v in fed]))
         if entry is None:
             if plan.idle:
                 for t, v in zip(plan.feeds, fed, strict=True):
-                    _check_shape(t, v)
+                    check_shape(t, v)
                 return plan.rebuild(plan.merge((), fed))
             entry = self._entry(plan, fed)
-        if entry.reads:
-            self._check_initialized(entry)
-        values = entry.program(fed)
+        values = self.execute(entry, fed)
         if plan.passed:
             values = plan.merge(values, fed)
         return plan.rebuild(values)
@@ -203,24 +202,37 @@ class Session:
                 plan = self._plans[key] = _Plan(self, fetches, feeds)
             return plan
 
-    def _entry(self, plan: _Plan, fed: Sequence[Array]) -> _Entry:
+    def _entry(self, plan: _Plan, fed: Sequence[Array]) -> Entry:
         """Compile a signature."""
         with self._lock:
             shapes = tuple([v.shape for v in fed])
             if (known := plan.entries.get(shapes)) is not None:
                 return known
             for t, v in zip(plan.feeds, fed, strict=True):
-                _check_shape(t, v)
+                check_shape(t, v)
             types = [tensor_type(v.shape, t.dtype.element) for t, v in zip(plan.feeds, fed, strict=True)]
             request = Request(self.graph, plan.wanted, plan.fetches.targets, plan.feeds, types)
-            found = extract(request)
-            make = interpreted if self._interpret else compiled
-            program = make(found, self._storage, self.config)
-            writes = {op.inputs[0].op.attrs["shared_name"] for op in found.nodes if op.type == "Assign"}
-            entry = _Entry(_noting(program, writes, self._initialized), dict(found.reads))
-            self.compilations += 1
-            plan.entries[shapes] = entry
+            entry = plan.entries[shapes] = self.compile(request)
             return entry
+
+    def compile(self, request: Request) -> Entry:
+        """A request as a program on the session's variables."""
+        found = extract(request)
+        make = interpreted if self._interpret else compiled
+        program = make(found, self._storage, self.config)
+        writes = {op.inputs[0].op.attrs["shared_name"] for op in found.nodes if op.type == "Assign"}
+        self.compilations += 1
+        return Entry(_noting(program, writes, self._initialized), dict(found.reads))
+
+    def execute(self, entry: Entry, fed: Sequence[Array]) -> Sequence[Any]:
+        """The outputs of a program, if the variables that it reads have values.
+
+        Raises:
+            RunError: one has none; its line and the reader's are named.
+        """
+        if entry.reads:
+            self._check_initialized(entry)
+        return entry.program(fed)
 
     def _storage(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """The array that holds a variable."""
@@ -228,7 +240,7 @@ class Session:
             known = self._variables[name] = np.zeros(shape, dtype)
         return known
 
-    def _check_initialized(self, entry: _Entry) -> None:
+    def _check_initialized(self, entry: Entry) -> None:
         for variable, reader in list(entry.reads.items()):
             if not self.is_initialized(variable):
                 raise RunError(
@@ -263,8 +275,8 @@ class Session:
         """Put ``value`` into a variable, now."""
         self._check_open()
         handle = variable.handle
-        array = _as_fed(handle, value)
-        _check_shape(handle, array)
+        array = as_fed(handle, value)
+        check_shape(handle, array)
         name = handle.op.attrs["shared_name"]
         self._storage(name, array.shape, array.dtype)[...] = array
         self._initialized.add(name)
@@ -322,55 +334,6 @@ def _noting(program: Runnable, sets: set[str], initialized: set[str]) -> Runnabl
         return values
 
     return run
-
-
-def _as_dict(feeds: Any) -> dict[Any, Any]:
-    if not isinstance(feeds, Mapping):
-        raise FeedError(f"expected a dict from tensors to values, got {type(feeds).__name__}")
-    return dict(feeds)
-
-
-def _as_fed(t: Tensor, value: Any) -> Array:
-    """A fed value as an array of the tensor's element type."""
-    dtype = t.dtype.numpy
-    where = t.op.made_at
-    if isinstance(value, Tensor | Operation) or hasattr(value, "_as_tensor"):
-        message = f"the value of a feed cannot be a tensor: '{t.name}' is fed {value!r}"
-        raise FeedError(message, where=where, help="run the tensor first and feed its value")
-    if isinstance(value, np.ndarray | np.generic):
-        array = np.asarray(value)
-        if array.dtype == dtype:
-            return array
-        if not (np.can_cast(array.dtype, dtype, "same_kind") or _exact(array, dtype)):
-            message = f"'{t.name}': expected {t.dtype.name} {t.shape}, got {array.dtype} {array.shape}"
-            raise FeedError(message, where=where, help=f"value.astype('{t.dtype.name}') converts it")
-        return array.astype(dtype)
-    try:
-        array = np.asarray(value)
-        if array.size and not (np.can_cast(array.dtype, dtype, "same_kind") or _exact(array, dtype)):
-            raise TypeError(f"got {array.dtype}")
-        return array.astype(dtype)
-    except (TypeError, ValueError, OverflowError) as error:
-        message = f"'{t.name}': expected {t.dtype.name} {t.shape}: {error}"
-        raise FeedError(message, where=where) from None
-
-
-def _exact(array: Array, dtype: np.dtype[Any]) -> bool:
-    """Whether integers become floats, or integers that fit: what numpy calls another kind."""
-    if array.dtype.kind not in "iub" or dtype.kind not in "iufV":
-        return False
-    if dtype.kind in "fV":
-        return array.dtype.kind != "b"
-    limits = np.iinfo(dtype)
-    return array.size == 0 or (int(array.min()) >= limits.min and int(array.max()) <= limits.max)
-
-
-def _check_shape(t: Tensor, value: Array) -> None:
-    if not t.shape.is_compatible_with(value.shape):
-        raise FeedError(
-            f"Cannot feed value of shape {value.shape} for Tensor '{t.name}', which has shape '{t.shape}'",
-            where=t.op.made_at,
-        )
 
 
 # The default session of a thread.
