@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from tfc.passes.instrumentation import Instrument
 
 
+EFFECTS = ("error", "warn", "order")
+"""What can be done about accesses to a variable that have no order; see `tfc.passes.check_effects`."""
+
+
+def check_mode(mode: str) -> None:
+    """Raise `OptionError` unless ``mode`` is one of `EFFECTS`."""
+    if mode not in EFFECTS:
+        raise OptionError(f"expected check-effects to be {', '.join(EFFECTS)}, got {mode!r}")
+
+
 @dataclass(frozen=True)
 class Options:
     """Options of a compilation.
@@ -25,11 +35,12 @@ class Options:
         target: an LLVM triple; None for this machine.
         threads: how many threads a run uses, from 1 to `MAX_THREADS`.
         shapes: extents that replace the declared ones of an input, by its name.
+        check_effects: one of `EFFECTS`.
         validate_each_pass: interpret the module before and after every pass.
         instruments: who watches the passes.
 
     Raises:
-        OptionError: ``threads`` is no number in that range.
+        OptionError: ``threads`` is no number in that range, or ``check_effects`` another word.
     """
 
     name: str = "model"
@@ -37,6 +48,7 @@ class Options:
     target: str | None = None
     threads: int = 1
     shapes: Mapping[str, Sequence[Dim]] = field(default_factory=dict[str, "Sequence[Dim]"])
+    check_effects: str = "error"
     validate_each_pass: bool = False
     instruments: Sequence[Instrument] = ()
 
@@ -45,3 +57,4 @@ class Options:
         if type(self.threads) is not int or not 1 <= self.threads <= MAX_THREADS:
             expected = f"expected a number of threads from 1 to {MAX_THREADS}"
             raise OptionError(f"{expected}, got {self.threads!r}")
+        check_mode(self.check_effects)

@@ -98,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--threads", default="1", metavar="N", help="threads of a run, if its caller asks for 0 (1)"
     )
+    add("--check-effects", metavar="MODE", default="error",
+        help="accesses to a variable without an order: error (the default), warn, or order")  # fmt: skip
     add("-q", "--quiet", action="store_true", help="no progress and no summary")
     add("-v", "--version", action="store_true", help="print the version")
 
@@ -187,6 +189,7 @@ def _options(given: argparse.Namespace, output: str) -> Options:
         target=given.target,
         threads=int(given.threads),
         shapes=dict(map(read_shape, given.shape)),
+        check_effects=given.check_effects,
     )
 
 

@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FORM",
         help="mlir (the default), llvm, asm or obj",
     )
+    add("--check-effects", metavar="MODE", help="before other passes: check-effects{mode=MODE}")
     add("--list-passes", action="store_true", help="list passes with their options, and stages")
     add("-v", "--version", action="store_true", help="print the version")
 

@@ -41,6 +41,8 @@ class Session:
         pipeline = self.options.passes
         if pipeline is None:
             pipeline = pipeline_of(text) or ""
+        if mode := self.options.check_effects:
+            pipeline = ",".join(p for p in (f"check-effects{{mode={mode}}}", pipeline) if p)
         passes = parse(pipeline, _machine(self.options))  # before a long parse of the module
         module = read_module(text, self.name, ctx, first_line=first_line)
         self._passes(module, passes, ctx)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tfc.passes.instrumentation import Instrument
 
 PASSES: dict[str, str] = {
+    "check-effects": "tfc.passes.check_effects:CheckEffects",
     "simplify-shapes": "tfc.passes.simplify_shapes:SimplifyShapes",
     "require-extents": "tfc.passes.require_extents:RequireExtents",
     "canonicalize": "tfc.passes.canonicalize:Canonicalize",
@@ -63,6 +64,7 @@ class Stage:
 
 
 STAGES: tuple[Stage, ...] = (
+    Stage("effects", "check-effects", "accesses to a variable have an order, unless the mode is warn"),
     Stage(
         "shapes",
         "simplify-shapes,require-extents",
@@ -92,7 +94,7 @@ STAGES: tuple[Stage, ...] = (
 )
 
 SETS: dict[str, str] = {
-    "optimise": "shapes,simplify,placement,layout",
+    "optimise": "effects,shapes,simplify,placement,layout",
     "lower": "fusion,kernels,host",
 }
 """Names for several stages in a row."""
