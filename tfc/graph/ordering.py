@@ -150,19 +150,22 @@ class Accesses:
 
 
 def closure(
-    fetches: Iterable[Tensor], targets: Iterable[Operation], feeds: Iterable[Tensor]
+    fetches: Iterable[Tensor],
+    targets: Iterable[Operation],
+    feeds: Iterable[Tensor],
+    done: Collection[Operation] = (),
 ) -> list[Operation]:
-    """The nodes that must run, in order, when ``feeds`` are given."""
+    """The nodes that must run, in order, when ``feeds`` are given and ``done`` have run."""
     given = set(feeds)
     stack = [t.op for t in fetches if t not in given] + list(targets)
-    seen = set(stack)
+    seen = {*stack, *done}
     while stack:
         op = stack.pop()
         for before in [t.op for t in op.inputs if t not in given] + list(op.control_inputs):
             if before not in seen:
                 seen.add(before)
                 stack.append(before)
-    return sorted(seen, key=lambda op: op.index)
+    return sorted(seen.difference(done), key=lambda op: op.index)
 
 
 def needed(part: Any) -> list[Operation]:

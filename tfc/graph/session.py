@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from xdsl.ir import Operation as Instruction
 
 from tfc.dialects.tfc.types import Array, tensor_type
 from tfc.errors import FeedError, GraphError, RunError
@@ -26,9 +27,11 @@ from tfc.graph.feeds import as_dict, as_fed, check_shape
 from tfc.graph.fetches import Fetches, key_of
 from tfc.graph.graph import Graph, get_default_graph
 from tfc.graph.node import Operation
+from tfc.graph.partial import PartialRun, Stage, first_stage
 from tfc.graph.programs import Runnable, compiled, interpreted
-from tfc.graph.source import here, quoted
+from tfc.graph.source import describe, here, name_of, quoted
 from tfc.graph.specialise import Request, as_feed, extract
+from tfc.options import check_mode
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -40,6 +43,8 @@ class ConfigProto:
         allow_soft_placement: run nodes elsewhere whose device is not there.
         device_count: how many devices of each type there are: ``{"CPU": 2}`` makes two virtual ones.
         intra_op_parallelism_threads: threads of a run; 0 for 1.
+        check_effects: what is done about accesses to a variable that have no order: error, warn or
+            order; see `tfc.passes.check_effects`.
     """
 
     def __init__(
@@ -48,8 +53,11 @@ class ConfigProto:
         device_count: Mapping[str, int] | None = None,
         intra_op_parallelism_threads: int = 0,
         log_device_placement: bool = False,
+        check_effects: str = "error",
         **_others: Any,
     ) -> None:
+        check_mode(check_effects)
+        self.check_effects = check_effects
         self.allow_soft_placement, self.log_device_placement = allow_soft_placement, log_device_placement
         self.device_count = dict(device_count or {})
         self.intra_op_parallelism_threads = intra_op_parallelism_threads
@@ -60,8 +68,8 @@ class Entry:
     """A compiled signature."""
 
     program: Runnable
-    reads: dict[Operation, Operation]
-    """Variables that must have a value, with a node that reads each; empty once all have."""
+    reads: dict[Operation, Instruction]
+    """Variables that must have a value, with what reads each; empty once all have."""
 
 
 class _Plan:
@@ -117,6 +125,7 @@ class Session:
         """How many signatures have been compiled."""
         self._interpret = interpret
         self._plans: dict[Hashable, _Plan] = {}
+        self._stages: dict[Hashable, Stage] = {}
         self._variables: dict[str, Array] = {}
         self._initialized: set[str] = set()
         self._lock = threading.RLock()
@@ -192,6 +201,35 @@ class Session:
 
         return call
 
+    def partial_run_setup(self, fetches: Any, feeds: Sequence[Any] | None = None) -> PartialRun:
+        """Begin a run in several steps (`partial_run`), which together fetch and feed these.
+
+        Returns:
+            The handle of the run, which holds its values between steps.
+
+        Raises:
+            FeedError: a placeholder is needed that is not among ``feeds``.
+        """
+        self._check_open()
+        key = key_of(fetches), tuple(feeds or ())
+        with self._lock:
+            if key not in self._stages:
+                self._stages[key] = first_stage(self, fetches, feeds or ())
+            return PartialRun(self, self._stages[key])
+
+    def partial_run(self, handle: PartialRun, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Any:
+        """Run on, to ``fetches``: no node runs twice in all steps of a handle.
+
+        Raises:
+            GraphError: a fetch or feed that the setup did not name, or that an earlier step had.
+            FeedError, RunError: as in `run`; the handle is then as before the step.
+        """
+        self._check_open()
+        if getattr(handle, "session", None) is not self:
+            raise quoted(GraphError(f"expected a handle of this session's partial_run_setup, got {handle!r}"), here())
+        with self._lock:
+            return handle.step(fetches, feed_dict)
+
     # What is done once.
 
     def _plan(self, key: Hashable, fetches: Any, feeds: Sequence[Any]) -> _Plan:
@@ -220,9 +258,8 @@ class Session:
         found = extract(request)
         make = interpreted if self._interpret else compiled
         program = make(found, self._storage, self.config)
-        writes = {op.inputs[0].op.attrs["shared_name"] for op in found.nodes if op.type == "Assign"}
         self.compilations += 1
-        return Entry(_noting(program, writes, self._initialized), dict(found.reads))
+        return Entry(_noting(program, set(found.sets), self._initialized), dict(found.reads))
 
     def execute(self, entry: Entry, fed: Sequence[Array]) -> Sequence[Any]:
         """The outputs of a program, if the variables that it reads have values.
@@ -245,8 +282,8 @@ class Session:
             if not self.is_initialized(variable):
                 raise RunError(
                     f"Attempting to use uninitialized value {variable.name}: the variable was made at "
-                    f"{variable.made_at}, '{reader.name}' reads it",
-                    where=reader.made_at,
+                    f"{variable.made_at}, '{name_of(reader.location)}' reads it",
+                    where=describe(reader.location),
                     help="run tf.global_variables_initializer() first",
                 )
         entry.reads.clear()
@@ -287,6 +324,7 @@ class Session:
         """Give compiled programs and variables back; the session cannot run any more."""
         self._closed = True
         self._plans.clear()
+        self._stages.clear()
         self._variables.clear()
 
     @contextmanager

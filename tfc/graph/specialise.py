@@ -10,7 +10,7 @@ those of the feeds: the rule of every node is run again on them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +45,7 @@ class Request:
         targets: nodes that shall run.
         feeds: tensors whose values are given, and of which types.
         frozen: values of variables that become constants.
+        done: nodes that have run already; what is needed of their results is among the feeds.
     """
 
     graph: Graph
@@ -53,6 +54,7 @@ class Request:
     feeds: Sequence[Tensor] = ()
     types: Sequence[TensorType] = ()
     frozen: Mapping[Operation, Array] = field(default_factory=dict[Operation, "Array"])
+    done: Collection[Operation] = ()
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ def extract(request: Request, name: str = "model") -> Extract:
         FeedError: a placeholder is needed and not fed.
         GraphError: shapes that do not fit, or unordered accesses to a variable.
     """
-    nodes = closure(request.fetches, request.targets, request.feeds)
+    nodes = closure(request.fetches, request.targets, request.feeds, request.done)
     for op in nodes:
         if op.type == "Placeholder":
             raise unfed(op)
