@@ -24,7 +24,7 @@ Runs last on ``tfc``: afterwards every operation is in a fusion, a view, a const
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
@@ -114,6 +114,11 @@ class Plan:
         """Put ``op``, whose users all have their places, into a group."""
         groups, users = self.groups, _users(op)
         homes = {id(g): g for u in users if (g := groups.get(u)) is not None}
+        if len(homes) > 1 and _are_updates(op, homes.values(), groups):
+            merged, *others = homes.values()
+            for home in others:
+                self.merge(merged, home)
+            homes = {id(merged): merged}
         reason = _outside(users, groups) or (f"{len(homes)} kernels read it" if len(homes) > 1 else "")
         if not reason:
             home = next(iter(homes.values()))
@@ -137,6 +142,13 @@ class Plan:
             return  # who needs it whole reads it from the weights
         self.reasons[op] = reason
         groups[op] = Group(op, "contraction" if isinstance(op, ContractOp) else "nest", [op])
+
+
+    def merge(self, home: Group, other: Group) -> None:
+        """Make one kernel of two, in the place of the later one."""
+        home.members += other.members
+        home.stored += other.outputs
+        self.groups.update(dict.fromkeys(other.members, home))
 
 
 def plan(block: Block) -> Plan:
@@ -167,9 +179,33 @@ def _joins_update(
     outside = [u for u in users if u not in groups]
     return (
         all(isinstance(u, AssignOp) for u in outside)
-        and shape_of(op.results[0]) == shape_of(home.root.results[0])
-        and all(isinstance(m, ElementwiseOp) or is_free(m) for m in home.members)
+        and _is_elementwise(home, op)
         and not any(groups.get(u) is home for u in after(outside))
+    )
+
+
+def _are_updates(op: Operation, homes: Collection[Group], groups: Mapping[Operation, Group]) -> bool:
+    """Whether kernels that all read ``op`` element by element only make values that are assigned.
+
+    They become one, as a step of Adadelta, which makes two variables of one difference.
+    """
+    written = [_users(o) for home in homes for o in home.outputs]
+    if not all(isinstance(u, AssignOp) or u in groups for users in written for u in users):
+        return False
+    together = {id(home) for home in homes}
+    outside = [u for users in written for u in users if u not in groups]
+    return (
+        isinstance(op, ElementwiseOp)
+        and all(home.kind == "nest" and _is_elementwise(home, op) for home in homes)
+        and sum(len(home.members) for home in homes) < MAX_OPERATIONS
+        and not any(id(groups.get(u)) in together for u in after(outside))
+    )
+
+
+def _is_elementwise(home: Group, op: Operation) -> bool:
+    """Whether a kernel computes elements of the shape of ``op`` each for itself."""
+    return shape_of(home.root.results[0]) == shape_of(op.results[0]) and all(
+        isinstance(m, ElementwiseOp) or is_free(m) for m in home.members
     )
 
 

@@ -152,3 +152,19 @@ func.func @ordered(%g : tensor<9xf32>) -> tensor<9xf32> {
   %y = tfc.mul %x, %n : tensor<9xf32>, tensor<9xf32> -> tensor<9xf32>
   func.return %y : tensor<9xf32>
 }
+
+// Two assigned values that are made of one difference are one kernel, which computes it once.
+// CHECK-LABEL: func.func @difference
+// CHECK:         tfc.fusion "nest"
+// CHECK-NOT:     tfc.fusion
+// CHECK:         func.return
+func.func @difference(%x : tensor<9xf32>, %y : tensor<9xf32>) -> (!tfc.control, !tfc.control) {
+  %a = tfc.variable "a" of tensor<9xf32> : !tfc.resource<tensor<9xf32>>
+  %b = tfc.variable "b" of tensor<9xf32> : !tfc.resource<tensor<9xf32>>
+  %d = tfc.sub %x, %y : tensor<9xf32>, tensor<9xf32> -> tensor<9xf32>
+  %s = tfc.mul %d, %d : tensor<9xf32>, tensor<9xf32> -> tensor<9xf32>
+  %t = tfc.assign set %a, %s : !tfc.resource<tensor<9xf32>>, tensor<9xf32> -> !tfc.control
+  %n = tfc.neg %d : tensor<9xf32> -> tensor<9xf32>
+  %u = tfc.assign set %b, %n : !tfc.resource<tensor<9xf32>>, tensor<9xf32> -> !tfc.control
+  func.return %t, %u : !tfc.control, !tfc.control
+}
