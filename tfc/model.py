@@ -75,6 +75,9 @@ class Compiled:
             FeedError: the number, a shape or a dtype does not fit; the input is named.
             RunError: the model reports an error (an index out of range).
         """
+        called = self._program.call(*arrays)
+        if called is not NotImplemented:
+            return called
         results = self._program.run(arrays)
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -143,6 +146,7 @@ def compile(
     shapes: Mapping[str, Sequence[int | str]] | None = None,
     cpu: str | None = None,
     threads: int = 1,
+    check_effects: str = "error",
     validate_each_pass: bool = False,
     session: Any = None,
 ) -> Compiled:
@@ -157,6 +161,8 @@ def compile(
         shapes: extents that replace an input's declared ones; texts name dims.
         cpu: what code is generated for, "native" if left out.
         threads: how many threads a run uses.
+        check_effects: what is done about accesses to a variable that have no order: "error", "warn", or
+            "order", which keeps the order in which they were made.
         validate_each_pass: interpret the module before and after every pass; slow.
         session: for tensors of a graph, the session whose values its variables have.
 
@@ -176,6 +182,7 @@ def compile(
         cpu=cpu,
         threads=threads,
         shapes={k: [_extent(k, d) for d in v] for k, v in (shapes or {}).items()},
+        check_effects=check_effects,
         validate_each_pass=validate_each_pass,
     )
     check_fits(cpu)

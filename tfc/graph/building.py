@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import UnrankedTensorType
 from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.ir import Operation as Instruction
 
 from tfc.dialects.tfc.state import GateOp, JoinOp
 from tfc.dialects.tfc.types import ControlType, ResourceType
@@ -21,7 +22,7 @@ from tfc.errors import GraphError
 from tfc.graph.emit import RULES, Deferred, Emitter
 from tfc.graph.graph import Graph, as_values, describe_inputs
 from tfc.graph.node import Operation, Tensor
-from tfc.graph.ordering import Accesses, needed
+from tfc.graph.ordering import needed
 from tfc.graph.shape import TensorShape
 from tfc.graph.source import quoted
 from tfc.graph.subgraph import Subgraph
@@ -43,7 +44,6 @@ class Builder:
 
     graph: Graph
     nodes: Sequence[Operation]
-    accesses: Accesses
     block: Block
     fetches: Sequence[Tensor]
     feeds: Sequence[Tensor] = ()
@@ -58,6 +58,8 @@ class Builder:
     """Of each node the tokens after which it, and all it follows, have happened."""
     effects: list[SSAValue] = field(default_factory=list[SSAValue])
     """The tokens of all effects."""
+    initial: set[Instruction] = field(default_factory=set[Instruction])
+    """The assignments that initialize variables."""
 
     def run(self, given: Sequence[SSAValue]) -> list[SSAValue]:
         """Emit all nodes with the values of ``feeds``; gives the values of ``fetches``."""
@@ -67,10 +69,13 @@ class Builder:
                 self.readers[t.op].append(op)
         self.values.update(zip(self.feeds, given, strict=True))
         read_by = {t for op in self.nodes for t in op.inputs} | set(self.fetches)
-        ordered = any(op.control_inputs for op in self.nodes) or bool(self.accesses.extra)
+        ordered = any(op.control_inputs for op in self.nodes)
+        initializers = set(self.graph.initializers.values())
         for op in self.nodes:
             used = [k for k, t in enumerate(op.values()) if t in read_by]
             self._emit(op, used, ordered)
+            if op in initializers:
+                self.initial.update(t.owner for t in self.effects[-1:] if isinstance(t.owner, Instruction))
         return [self.values[t] for t in self.fetches]
 
     def _emit(self, op: Operation, used: Sequence[int], ordered: bool) -> None:
@@ -104,8 +109,7 @@ class Builder:
 
     def _after(self, op: Operation) -> tuple[SSAValue, ...]:
         """The tokens that the node itself waits for."""
-        before = [*op.control_inputs, *self.accesses.extra.get(op, ())]
-        tokens = tuple(dict.fromkeys(t for c in before for t in self.done.get(c, ())))
+        tokens = tuple(dict.fromkeys(t for c in op.control_inputs for t in self.done.get(c, ())))
         if len(tokens) <= _MANY_TOKENS:
             return tokens
         return (self.emitter(op)(JoinOp(tokens)),)
@@ -143,7 +147,7 @@ class Builder:
 
 
 def emit_part(
-    part: Subgraph, emit: Emitter, block: Block, given: Sequence[SSAValue], start: Sequence[SSAValue]
+    part: Subgraph, block: Block, given: Sequence[SSAValue], start: Sequence[SSAValue]
 ) -> tuple[list[SSAValue], list[SSAValue]]:
     """Emit the nodes of ``part`` at the end of ``block``.
 
@@ -156,5 +160,5 @@ def emit_part(
     """
     nodes = needed(part)
     feeds = [*part.arguments, *(part.captures[t] for t in part.captured)]
-    build = Builder(part, nodes, Accesses(nodes, (), part.initializers), block, part.outputs, feeds, start)
+    build = Builder(part, nodes, block, part.outputs, feeds, start)
     return build.run(given), build.effects

@@ -30,7 +30,8 @@ def compiled(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
 
     place(found, config)
     threads = max(config.intra_op_parallelism_threads, 1)
-    program = load(lower(found.module, Options(threads=threads)))
+    options = Options(threads=threads, check_effects=config.check_effects)
+    program = load(lower(found.module, options))
     for k, port in enumerate(program.manifest.variables):
         shape = tuple(d for d in port.shape if isinstance(d, int))
         program.bind_variable(k, storage(port.name, shape, runtime.dtype_of(port.dtype)))
@@ -40,8 +41,10 @@ def compiled(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
 
 def interpreted(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
     """The same by the operations' meaning in numpy."""
+    from tfc.passes.check_effects import check
     from tfc.runtime.interpreter import interpret
 
+    check(found.module, config.check_effects)
     place(found, config)
     held = {
         op.variable.data: storage(op.variable.data, *_static(op.content))

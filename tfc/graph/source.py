@@ -45,6 +45,11 @@ def describe(location: LocationAttr) -> str:
     return f"{place.filename.data}:{place.line.data}" if place else "an unknown line"
 
 
+def name_of(location: LocationAttr) -> str:
+    """The name of the node that something comes from; empty where it has none."""
+    return location.desc.data if isinstance(location, NameLoc) else ""
+
+
 def quoted(error: GraphError, location: LocationAttr, notes: str = "") -> GraphError:
     """The error, of the same class, with the user's line and a caret under the call."""
     place = _place(location)

@@ -23,6 +23,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Region
+from xdsl.ir import Operation as Instruction
 
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.types import Array, element, shape_of, tensor_type
@@ -31,9 +32,10 @@ from tfc.errors import FeedError, GraphError
 from tfc.graph.building import Builder
 from tfc.graph.graph import Graph
 from tfc.graph.node import Operation, Tensor
-from tfc.graph.ordering import Accesses, closure, written
+from tfc.graph.ordering import closure, written
 from tfc.graph.shape import TensorShape, is_anonymous
 from tfc.graph.source import here, quoted
+from tfc.passes.check_effects import effects_of, order_first
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ class Extract:
 
     Attributes:
         nodes: those that it contains, in order.
-        reads: variables whose value before the run matters, each with a node that reads it.
+        reads: variables whose value before the run matters, each with an operation that reads it.
+        sets: names of the variables that have a value after the run.
     """
 
     module: ModuleOp
     nodes: Sequence[Operation]
-    reads: Mapping[Operation, Operation]
+    reads: Mapping[Operation, Instruction]
+    sets: Collection[str]
 
 
 def specialise(
@@ -184,15 +188,18 @@ def extract(request: Request, name: str = "model") -> Extract:
 
     Raises:
         FeedError: a placeholder is needed and not fed.
-        GraphError: shapes that do not fit, or unordered accesses to a variable.
+        GraphError: shapes that do not fit.
     """
     nodes = closure(request.fetches, request.targets, request.feeds, request.done)
     for op in nodes:
         if op.type == "Placeholder":
             raise unfed(op)
-    accesses = Accesses(nodes, request.feeds, request.graph.initializers)
-    accesses.check()
-    return Extract(_module(request, nodes, accesses, name), nodes, accesses.reads_before_run())
+    module = _module(request, nodes, name)
+    effects = effects_of(module)
+    # Hidden variables (the places of random streams) are no nodes, and begin as zeros.
+    variables = {op.attrs["shared_name"]: op for op in request.graph.initializers}
+    reads = {variables[n]: e.reads for n, e in effects.items() if e.reads is not None and n in variables}
+    return Extract(module, nodes, reads, {n for n, e in effects.items() if e.sets})
 
 
 def unfed(op: Operation) -> FeedError:
@@ -204,9 +211,9 @@ def unfed(op: Operation) -> FeedError:
     return FeedError(f"{message}\nnote: it was made at {op.made_at}", where=op.made_at)
 
 
-def _module(request: Request, nodes: Sequence[Operation], accesses: Accesses, name: str) -> ModuleOp:
+def _module(request: Request, nodes: Sequence[Operation], name: str) -> ModuleOp:
     block = Block(arg_types=request.types)
-    build = Builder(request.graph, nodes, accesses, block, request.fetches, request.feeds, marks=_all_marks(nodes))
+    build = Builder(request.graph, nodes, block, request.fetches, request.feeds, marks=_all_marks(nodes))
     for op, array in request.frozen.items():
         build.values[op.values()[0]] = build.emitter(op)(ConstantOp(array))
     results = build.run(block.args)
@@ -219,7 +226,9 @@ def _module(request: Request, nodes: Sequence[Operation], accesses: Accesses, na
         arg_attrs=_names(request.feeds),
         res_attrs=_names(request.fetches),
     )
-    return ModuleOp([function], {"sym_name": StringAttr(name)})
+    module = ModuleOp([function], {"sym_name": StringAttr(name)})
+    order_first(module, build.initial)
+    return module
 
 
 def _all_marks(nodes: Sequence[Operation]) -> dict[Operation, dict[str, Attribute]]:

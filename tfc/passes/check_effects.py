@@ -78,7 +78,7 @@ def check(module: ModuleOp, mode: str = "error") -> None:
     for function in _functions(module):
         found = list[Race]()
         _check(function.body.block, _Collect(found, mode == "order"))
-        races += sorted(found, key=_Positions(function)) if found else []
+        races += _distinct(sorted(found, key=_Positions(function))) if found else []
     if races and mode == "error":
         raise _refusal(races)
     for race in races:
@@ -93,24 +93,13 @@ def order_first(module: ModuleOp, first: Collection[Operation]) -> None:
             _check(function.body.block, lambda race: race.x.op in first)
 
 
-def needed_before(module: ModuleOp) -> dict[str, Operation]:
-    """The variables whose value before the run matters, each with an operation that reads it."""
-    found: dict[str, Operation] = {}
+def effects_of(module: ModuleOp) -> dict[str, Summary]:
+    """What the functions of a module do to each variable, by its name."""
+    found: dict[str, Summary] = {}
     for function in _functions(module):
         for name, summary in _Accesses(function.body.block).summaries().items():
-            if summary.reads is not None:
-                found.setdefault(name, summary.reads)
+            found.setdefault(name, summary)
     return found
-
-
-def sets(module: ModuleOp) -> set[str]:
-    """The names of the variables that have a value after a run, whatever was there before."""
-    return {
-        name
-        for function in _functions(module)
-        for name, summary in _Accesses(function.body.block).summaries().items()
-        if summary.sets
-    }
 
 
 def _functions(module: ModuleOp) -> Iterator[FuncOp]:
@@ -121,7 +110,7 @@ def _functions(module: ModuleOp) -> Iterator[FuncOp]:
 
 
 @dataclass(frozen=True)
-class _Summary:
+class Summary:
     """What an operation or a block does to one variable."""
 
     reads: Operation | None = None
@@ -138,7 +127,7 @@ class Access:
 
     op: Operation
     variable: str
-    does: _Summary
+    does: Summary
 
     @property
     def writes(self) -> bool:
@@ -152,7 +141,7 @@ class Access:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Race:
     """Two accesses without an order; ``x`` stands before ``y`` in the text."""
 
@@ -208,18 +197,20 @@ class _Accesses:
         lists = self.of_variable.values()
         return [a for a in lists if len(a) > 1 and any(x.writes for x in a)]
 
-    def summaries(self) -> dict[str, _Summary]:
+    def summaries(self) -> dict[str, Summary]:
         """What the whole block does to each variable."""
+        if not self.of_variable:
+            return {}
         bits = {(a.op, a.variable): k for k, a in enumerate(x for c in self.contested() for x in c)}
         before = _dependencies(self.block, lambda op: [bits.get((op, a.variable)) for a in self.of_op.get(op, ())])
-        found: dict[str, _Summary] = {}
+        found: dict[str, Summary] = {}
         for name, accesses in self.of_variable.items():
             setters = sum(1 << bits[a.op, name] for a in accesses if a.does.sets and (a.op, name) in bits)
             needs = (
                 a.does.reads for a in accesses if a.does.reads is not None and not before[a.op] & setters & ~_own(bits, a)
             )
             writes = (a.does.writes for a in accesses if a.writes)
-            found[name] = _Summary(next(needs, None), next(writes, None), any(a.does.sets for a in accesses))
+            found[name] = Summary(next(needs, None), next(writes, None), any(a.does.sets for a in accesses))
         return found
 
 
@@ -228,16 +219,16 @@ def _own(bits: dict[tuple[Operation, str], int], access: Access) -> int:
     return 1 << bits[key] if key in bits else 0
 
 
-def _effects(op: Operation) -> dict[str, _Summary]:
+def _effects(op: Operation) -> dict[str, Summary]:
     """What an operation does to variables."""
     if op.regions:
         return _effects_inside(op)
-    found: dict[str, _Summary] = {}
+    found: dict[str, Summary] = {}
     for operand in op.operands:
         handle = operand.owner
         if isinstance(operand.type, ResourceType) and isinstance(handle, VariableOp):
             sets = isinstance(op, AssignOp) and op.kind.data == "set"
-            found[handle.variable.data] = _Summary(None if sets else op, op if _writes(op) else None, sets)
+            found[handle.variable.data] = Summary(None if sets else op, op if _writes(op) else None, sets)
     return found
 
 
@@ -246,15 +237,15 @@ def _writes(op: Operation) -> bool:
     return not isinstance(op, ReadOp) and (effects is None or any(e.kind == MemoryEffectKind.WRITE for e in effects))
 
 
-def _effects_inside(op: Operation) -> dict[str, _Summary]:
+def _effects_inside(op: Operation) -> dict[str, Summary]:
     """The effects of the regions: one of them is run for certain where all do the same."""
     inside = [_Accesses(b).summaries() for r in op.regions for b in r.blocks]
-    found: dict[str, _Summary] = {}
+    found: dict[str, Summary] = {}
     for name in dict.fromkeys(n for summaries in inside for n in summaries):
-        parts = [s.get(name, _Summary()) for s in inside]
+        parts = [s.get(name, Summary()) for s in inside]
         reads = next((p.reads for p in parts if p.reads is not None), None)
         writes = next((p.writes for p in parts if p.writes is not None), None)
-        found[name] = _Summary(reads, writes, isinstance(op, IfOp) and all(p.sets for p in parts))
+        found[name] = Summary(reads, writes, isinstance(op, IfOp) and all(p.sets for p in parts))
     return found
 
 
@@ -430,6 +421,16 @@ def _replaced(op: Operation, new: Operation) -> Operation:
 
 
 # Words
+
+
+def _distinct(races: list[Race]) -> list[Race]:
+    """One race for all those of the same two nodes: a node may be several operations."""
+    found: dict[object, Race] = {}
+    for race in races:
+        x, y = race.x.actor.location, race.y.actor.location
+        key = (x, y, race.x.variable) if isinstance(x, NameLoc) and isinstance(y, NameLoc) else race
+        found.setdefault(key, race)
+    return list(found.values())
 
 
 def _refusal(races: list[Race]) -> GraphError:
