@@ -295,7 +295,7 @@ def test_an_arena_beyond_memory_is_an_error_code():
     run = build(program, [add_kernel(n, dims=["n"])], ADD)
     somewhere = (ctypes.c_void_p * 1)(1)
     code = run._run(run._handle, somewhere, somewhere, (ctypes.c_int64 * 1)(1 << 30))
-    assert run._text(code) == "out of memory"
+    assert run._error(code) == b"out of memory"
 
 
 def test_the_isa_check_names_what_is_missing():

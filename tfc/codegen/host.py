@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.dialects.builtin import MemRefType
+from xdsl.ir import Block, Operation, SSAValue
 
 from tfc.codegen.artifact.manifest import (
     ErrorMessage,
@@ -30,6 +31,7 @@ from tfc.codegen.artifact.manifest import (
 )
 from tfc.codegen.cpu.ir import Code, Module
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.dispatch import dispatch_llvm
 from tfc.codegen.isa import BASELINE, checked, missing_llvm
 from tfc.codegen.pool import DECLARATIONS, MAX_THREADS
 from tfc.dialects import host, kernel
@@ -51,7 +53,9 @@ _THREADS, _ARENA, _CAPACITY, _WEIGHTS, _OWNED, _VARIABLES = range(6)
 def describe_program(
     program: host.ProgramOp, target: Target, messages: Sequence[str] = (), *, threads: int = 1
 ) -> Manifest:
-    """The manifest of a program whose kernels report ``messages``."""
+    """The manifest of a program whose kernels report ``messages``, beside what it reports itself."""
+    own = [op.message.data for op in program.walk() if isinstance(op, host.RowOp)]
+    messages = list(dict.fromkeys([*messages, *own]))
     taken: set[str] = set()
     inputs = ports(_described(program.inputs), taken)
     outputs = ports(_described(program.outputs), taken)
@@ -138,6 +142,8 @@ def emit_host(
         _Run(program, kernels, manifest, bound_weights, profiled).text(),
         _variable_functions(name, len(manifest.variables)),
     ]
+    if Target.parse(target.triple, target.cpu).pointer_bits == 64:
+        parts.append(dispatch_llvm(name))
     if profiled:
         parts.append(_times_function(manifest))
     if bound_weights:
@@ -148,8 +154,8 @@ def emit_host(
 
 
 def timed(program: host.ProgramOp) -> list[host.LaunchOp | host.CopyOp]:
-    """The operations of a program that take time, in order."""
-    return [op for op in program.body.block.ops if isinstance(op, host.LaunchOp | host.CopyOp)]
+    """The operations of a program that take time, in the order of the text."""
+    return [op for op in program.walk() if isinstance(op, host.LaunchOp | host.CopyOp)]
 
 
 _DECLARATIONS = """
@@ -442,6 +448,12 @@ class _Run:
         constants = (op for op in program.body.block.ops if isinstance(op, host.ConstantOp))
         offsets = sorted({c.offset.value.data for c in constants})
         self.constant_index = {offset: k for k, offset in enumerate(offsets)}
+        self.codes = {(e.text, e.where): e.code for e in manifest.errors if e.code > 0}
+        self.rows: dict[host.RowOp, str] = {}
+        """The addresses of rows."""
+        self.places: dict[Operation, str] = {}
+        """Where the addresses of buffers are that change places."""
+        self.numbers = {op: k for k, op in enumerate(timed(program))}
         self.reports = {n for n, k in self.kernels.items() if _reports(k)}
 
     def text(self) -> str:
@@ -461,18 +473,87 @@ class _Run:
         code.lines.append(f"  %weights = load ptr, ptr {_slot(code, _WEIGHTS)}, align 8")
         threads = code.op(f"load i64, ptr {_slot(code, _THREADS)}, align 8")
         code.lines.append(f"  %threads = trunc i64 {threads} to i32")
-        before = self.clock.now() if self.clock else ""
-        for k, op in enumerate(timed(self.program)):
-            if isinstance(op, host.LaunchOp):
-                self._launch(op)
-            else:
-                source, target = self._address(op.source), self._address(op.target)
-                code.op(f"call ptr @memcpy(ptr {target}, ptr {source}, i64 {self.sizes.value(op.size)})")
-            if self.clock:
-                before = self.clock.add(k, before)
+        self._places()
+        self._block(self.program.body.block)
         code.do("ret i32 0")
         arguments = "ptr %model, ptr %inputs, ptr %outputs, ptr %dims"
         return _function(f"i32 @{self.manifest.name}_run({arguments})", code)
+
+    def _places(self) -> None:
+        """A variable for the address of each buffer that changes places with another."""
+        swaps = [op for op in self.program.walk() if isinstance(op, host.SwapOp)]
+        for buffer in dict.fromkeys(o.owner for op in swaps for o in op.operands):
+            assert isinstance(buffer, host.BufferOp), "the verifier demands it"
+            address, place = self._address(buffer.result), f"%{self.code.fresh('place')}"
+            self.code.entry.append(f"  {place} = alloca ptr, align 8")
+            self.code.do(f"store ptr {address}, ptr {place}, align 8")
+            self.places[buffer] = place
+
+    def _block(self, block: Block) -> None:
+        """The operations of a block in order. What it computes of sizes is known inside of it only."""
+        known = dict(self.sizes.known)
+        before = self.clock.now() if self.clock else ""
+        for op in block.ops:
+            self._operation(op)
+            if self.clock:
+                timed = op in self.numbers
+                before = self.clock.add(self.numbers[op], before) if timed else self.clock.now()
+        self.sizes.known = known
+
+    def _operation(self, op: Operation) -> None:
+        code = self.code
+        match op:
+            case host.LaunchOp():
+                self._launch(op)
+            case host.CopyOp():
+                source, target = self._address(op.source), self._address(op.target)
+                code.op(f"call ptr @memcpy(ptr {target}, ptr {source}, i64 {self.sizes.value(op.size)})")
+            case host.RowOp():
+                self._row(op)
+            case host.SwapOp():
+                x, y = self.places[_operation(op.x)], self.places[_operation(op.y)]
+                old, new = (code.op(f"load ptr, ptr {p}, align 8") for p in (x, y))
+                code.do(f"store ptr {new}, ptr {x}, align 8")
+                code.do(f"store ptr {old}, ptr {y}, align 8")
+            case host.IfOp():
+                then, otherwise, done = (code.fresh(n) for n in ("then", "else", "done"))
+                code.branch(self._truth(op.predicate), then, otherwise)
+                for label, region in ((then, op.then), (otherwise, op.otherwise)):
+                    code.start(label)
+                    self._block(region.block)
+                    code.jump(done)
+                code.start(done)
+            case host.WhileOp():
+                more, turn, done = (code.fresh(n) for n in ("while", "do", "done"))
+                code.jump(more)
+                code.start(more)
+                self._block(op.condition.block)
+                code.branch(self._truth(op.predicate), turn, done)
+                code.start(turn)
+                self._block(op.body.block)
+                code.jump(more)
+                code.start(done)
+            case _:
+                pass  # what only gives a buffer
+
+    def _truth(self, predicate: SSAValue) -> str:
+        byte = self.code.op(f"load i8, ptr {self._address(predicate)}, align 1")
+        return self.code.op(f"icmp ne i8 {byte}, 0")
+
+    def _row(self, op: host.RowOp) -> None:
+        """The address of a row, once its number is known to be one."""
+        code, kind = self.code, op.index.type
+        assert isinstance(kind, MemRefType), "buffers have this type"
+        width = kind.element_type.width.data  # pyright: ignore # an index is an integer
+        number = code.op(f"load i{width}, ptr {self._address(op.index)}, align {width // 8}")
+        if width < 64:
+            widen = "zext" if op.unsigned else "sext"
+            number = code.op(f"{widen} i{width} {number} to i64")
+        outside = code.op(f"icmp uge i64 {number}, {self.sizes.value(parse(op.extent.data))}")
+        described = _located(0, op.message.data)
+        _leave_if(code, outside, f"i32 {self.codes[described.text, described.where]}")
+        offset = code.op(f"mul i64 {number}, {self.sizes.value(parse(op.bytes.data))}")
+        self.rows[op] = code.at("i8", self._address(op.source), offset)
 
     def _most_slots(self) -> int:
         return 1 + max((len(k.body.block.args) for k in self.kernels.values()), default=0)
@@ -548,6 +629,10 @@ class _Run:
                 return self._port("%weights", self.constant_index[op.offset.value.data])
             case host.ConstantOp():
                 return code.at("i8", "%weights", str(op.offset.value.data))
+            case host.RowOp():
+                return self.rows[op]
+            case host.BufferOp() if op in self.places:
+                return code.op(f"load ptr, ptr {self.places[op]}, align 8")
             case host.BufferOp():
                 assert op.offset is not None, "assign-buffers has run"
                 return code.at("i8", "%arena", self.sizes.value(parse(op.offset.data)))
@@ -590,6 +675,11 @@ def _times_function(manifest: Manifest) -> str:
     code.do(f"ret ptr {_slot(code, _VARIABLES + len(manifest.variables))}")
     clock = "declare i32 @clock_gettime(i32, ptr) nounwind\n"
     return clock + _function(f"ptr @{manifest.name}_times(ptr %model)", code)
+
+
+def _operation(value: SSAValue) -> Operation:
+    assert isinstance(value.owner, Operation), "a program has no arguments"
+    return value.owner
 
 
 def _reports(function: kernel.FuncOp) -> bool:

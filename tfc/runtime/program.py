@@ -2,10 +2,11 @@
 
     program = Program(library.address, "mlp", threads=2)
     (y,) = program.run([x])
+    y = program.call(x)         # NotImplemented where x needs a closer look
 
 It drives the C interface through ctypes, whatever holds the code: a shared library or the JIT.
-Signatures, extents of named dims and argument blocks are prepared once, so that a call costs
-a microsecond or two beside the kernels. Only ctypes and numpy are needed.
+Signatures and extents of named dims are prepared once. What is called often goes by `call`, a builtin
+function for the shapes of the last run (`tfc.runtime.dispatch`). Only ctypes and numpy are needed.
 
 One program runs one call at a time (its scratch memory is shared by all); calls from several
 threads wait for each other. Make two programs to run at once.
@@ -16,16 +17,18 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfc import dims
-from tfc.codegen.artifact.manifest import Manifest, Port
+from tfc.codegen.artifact.manifest import ErrorMessage, Manifest, Port
 from tfc.dims import Dim
 from tfc.errors import ArtifactError, FeedError, RunError
+from tfc.runtime.dispatch import Call, native_call, unusual
 
 Array: TypeAlias = NDArray[Any]
 Extents: TypeAlias = tuple[int, ...]
@@ -40,6 +43,14 @@ _address_of = ctypes.addressof
 _from: Any = ctypes.c_char.from_buffer
 
 
+class _Shapes(NamedTuple):
+    """Extents of inputs and outputs, and the native call for them."""
+
+    inputs: list[Extents]
+    outputs: list[Extents]
+    call: Callable[..., Any]
+
+
 class Program:
     """One instance of a compiled model: its variables, its scratch memory, its threads.
 
@@ -51,6 +62,10 @@ class Program:
             offsets; they are used where they are.
         keep: what has to live as long as the program (the library).
         where: for errors, the place in the user's graph of inputs by name.
+
+    Attributes:
+        call: `run` of the inputs as arguments, for plain arrays of the shapes of the last run: the
+            output, a tuple of several, or NotImplemented where an input is anything else.
 
     Raises:
         ArtifactError: this machine cannot run the model, or the manifest cannot be read.
@@ -98,31 +113,23 @@ class Program:
         count = len(arrays)
         if count != len(self.manifest.inputs):
             raise FeedError(f"expected {len(self.manifest.inputs)} inputs, got {count}")
-        fed = list(arrays)
-        for k, dtype in enumerate(self._dtypes):
-            a = fed[k]
-            if type(a) is not np.ndarray or a.dtype is not dtype or not a.flags.c_contiguous:
-                fed[k] = self._adapt(k, a)
-        inputs, outputs = self._shapes if self._shapes is not None else self._resolve(fed)
-        shapes = [a.shape for a in fed]
-        if shapes != inputs:
-            k = next(k for k, shape in enumerate(inputs) if shapes[k] != shape)
-            raise self._misfit(k, fed[k], inputs[k])
+        fed = [self._adapted(k, a) for k, a in enumerate(arrays)]
+        shapes = self._shapes if self._shapes is not None else self._resolve(fed)
+        for k, (a, shape) in enumerate(zip(fed, shapes.inputs, strict=True)):
+            if a.shape != shape:
+                raise self._misfit(k, a, shape)
         if out is None:
-            results = [np.empty(s, d) for s, d in zip(outputs, self._out_dtypes, strict=True)]
+            results = [np.empty(s, d) for s, d in zip(shapes.outputs, self._out_dtypes, strict=True)]
         else:
-            results = self._given(out, outputs, fed)
+            results = self._given(out, shapes.outputs, fed)
         with self._lock:
-            # Addresses by way of a ctypes object take a quarter of the time of `.ctypes.data`.
-            try:
-                self._pointers[:] = [_address_of(_from(a)) for a in (*fed, *results)]
-            except (TypeError, ValueError, BufferError):
-                self._pointers[:] = [pointer_to(a) for a in (*fed, *results)]
+            self._pointers[:] = [pointer_to(a) for a in (*fed, *results)]
             if self._dims is not None:
                 self._dims[:] = self._extents(fed)
             code = self._run(self._handle, self._inputs, self._outputs, self._dims)
         if code:
-            raise self._failure(code)
+            _fail(self.manifest.errors, self._error, code)
+        self.call = shapes.call
         return results
 
     def variable(self, index: int) -> Array:
@@ -148,6 +155,7 @@ class Program:
             bind = self._function("bind_variable", _int, _pointer, _int, _pointer)
             bind(self._handle, index, pointer_to(storage))
             self._bound[index] = storage
+        self._prepare()
 
     def arena_size(self, extents: Mapping[str, int] | None = None) -> int:
         """Bytes of scratch memory that a run with these named dims needs."""
@@ -176,7 +184,7 @@ class Program:
         handle = ctypes.c_void_p()
         code = self._function("create", _int, _pointer, _int)(ctypes.addressof(handle), threads)
         if code:
-            raise ArtifactError(self._text(code))
+            raise ArtifactError(_text(self._error, code))
         destroy = self._function("destroy", None, _pointer)
         weakref.finalize(self, _destroy, destroy, handle, self._lock, self._keep)
         return handle
@@ -196,16 +204,25 @@ class Program:
         self._outputs = self._inputs + len(m.inputs) * ctypes.sizeof(_pointer)
         self._dims = (ctypes.c_int64 * len(m.dims))() if m.dims else None
         self._axes = [(d.input, d.axis) for d in m.dims]
-        self._known: dict[Extents, tuple[list[Extents], list[Extents]]] = {}
+        self._spans = list(self._variable_spans())
+        self._known: dict[Extents, _Shapes] = {}
         self._shapes = None if m.dims else self._shapes_for({})
+        self.call = self._shapes.call if self._shapes else unusual
+
+    def _variable_spans(self) -> Iterator[tuple[int, int]]:
+        """Where the memory of each variable begins and ends."""
+        place = self._function("variable", _pointer, _pointer, _int)
+        for k, port in enumerate(self.manifest.variables):
+            start = place(self._handle, k)
+            yield start, start + dims.evaluate(port.bytes, {})
 
     # Shapes.
 
     def _extents(self, fed: Sequence[Array]) -> Extents:
         return tuple(fed[k].shape[axis] for k, axis in self._axes)
 
-    def _resolve(self, fed: Sequence[Array]) -> tuple[list[Extents], list[Extents]]:
-        """The shapes of inputs and outputs for the named dims that ``fed`` shows."""
+    def _resolve(self, fed: Sequence[Array]) -> _Shapes:
+        """The shapes for the named dims that ``fed`` shows."""
         try:
             extents = self._extents(fed)
         except IndexError:
@@ -225,16 +242,27 @@ class Program:
         self._known[extents] = shapes = self._shapes_for(dict(zip(names, extents, strict=True)))
         return shapes
 
-    def _shapes_for(self, env: Mapping[str, int]) -> tuple[list[Extents], list[Extents]]:
+    def _shapes_for(self, env: Mapping[str, int]) -> _Shapes:
         sides = (self.manifest.inputs, self.manifest.outputs)
         inputs, outputs = ([tuple(dims.evaluate(d, env) for d in p.shape) for p in s] for s in sides)
         # The model reports an extent below 0; the outputs of that run need some shape.
-        return inputs, [tuple(max(d, 0) for d in shape) for shape in outputs]
+        outputs = [tuple(max(d, 0) for d in shape) for shape in outputs]
+        call = Call(
+            handle=self._handle.value or 0,
+            dims=[env[d.name] for d in self.manifest.dims],
+            inputs=list(zip(inputs, self._dtypes, strict=True)),
+            outputs=list(zip(outputs, self._out_dtypes, strict=True)),
+            spans=self._spans,
+            lock=self._lock,
+            failure=partial(_fail, self.manifest.errors, self._error),
+        )
+        function = self._address(f"{self._name}_dispatch")
+        return _Shapes(inputs, outputs, native_call(function, self._name, call))
 
     # The slow paths.
 
-    def _adapt(self, index: int, value: Any) -> Array:
-        """An input that is no contiguous array of the very dtype; other dtypes are refused."""
+    def _adapted(self, index: int, value: Any) -> Array:
+        """An input as a dense array in memory of its own; arrays of other dtypes are refused."""
         port, dtype = self.manifest.inputs[index], self._dtypes[index]
         if not isinstance(value, np.ndarray | np.generic):
             try:
@@ -245,7 +273,13 @@ class Program:
         if value.dtype != dtype:
             help = f"x.astype({dtype.name!r}) converts an array x"
             raise self._misfit(index, np.asarray(value), port.shape, help)
-        return np.asarray(value, dtype, order="C")
+        array = np.require(value, dtype, ["C", "A", "E"])
+        if self._spans:
+            start = pointer_to(array)
+            # A variable's memory is no input: the run may change it before it is read.
+            if any(start < b and a < start + array.nbytes for a, b in self._spans):
+                return array.copy()
+        return array
 
     def _given(
         self, out: Sequence[Array], shapes: Sequence[Extents], fed: Sequence[Array]
@@ -268,14 +302,17 @@ class Program:
         message = f"input {port.name!r}: expected {wanted}, got {_typed(got.shape, got.dtype)}"
         return FeedError(message, where=self._where.get(port.name, ""), help=help)
 
-    def _text(self, code: int) -> str:
-        return cast(bytes, self._error(code)).decode("utf-8", "replace")
 
-    def _failure(self, code: int) -> RunError:
-        for error in self.manifest.errors:
-            if error.code == code:
-                return RunError(error.text, where=error.where)
-        return RunError(self._text(code))
+def _fail(errors: Sequence[ErrorMessage], text_of: Callable[[int], Any], code: int) -> None:
+    """Raise what ``code``, the result of a run, means."""
+    for error in errors:
+        if error.code == code:
+            raise RunError(error.text, where=error.where)
+    raise RunError(_text(text_of, code))
+
+
+def _text(text_of: Callable[[int], Any], code: int) -> str:
+    return cast(bytes, text_of(code)).decode("utf-8", "replace")
 
 
 def pointer_to(array: Array) -> int:
