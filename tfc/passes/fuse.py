@@ -189,11 +189,11 @@ def _are_updates(op: Operation, homes: Collection[Group], groups: Mapping[Operat
 
     They become one, as a step of Adadelta, which makes two variables of one difference.
     """
-    written = [_users(o) for home in homes for o in home.outputs]
-    if not all(isinstance(u, AssignOp) or u in groups for users in written for u in users):
+    reads = [(groups.get(u), u) for home in homes for o in home.outputs for u in _users(o) if groups.get(u) is not home]
+    if not all(isinstance(u, AssignOp) or to is not None for to, u in reads):
         return False
     together = {id(home) for home in homes}
-    outside = [u for users in written for u in users if u not in groups]
+    outside = [u for _, u in reads]
     return (
         isinstance(op, ElementwiseOp)
         and all(home.kind == "nest" and _is_elementwise(home, op) for home in homes)

@@ -60,6 +60,14 @@ class ActivationOp(TensorOp):
         with np.errstate(all="ignore"):
             return np.asarray(self.numpy(widened(args[0]))).astype(args[0].dtype)
 
+    def pull(self, f: Formula, g: SSAValue) -> SSAValue | None:
+        """The gradient of ``x``, where there is a better one than that of `formula`."""
+        return None
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        better = self.pull(Formula(emit), g[0])
+        return super().grad(emit, *g) if better is None else [better]
+
     @classmethod
     def makers(cls) -> Sequence[Any]:
         """How to build the instances to test: one for each setting of the properties."""
@@ -89,6 +97,9 @@ class SigmoidOp(ActivationOp):
         small = np.exp(-np.abs(x))
         return np.where(x < 0, small, 1) / (1 + small)
 
+    def pull(self, f: Formula, g: SSAValue) -> SSAValue:
+        return f.mul(g, f.mul(self.result, f.sub(1.0, self.result)))
+
 
 @tfc_op
 class ReluOp(ActivationOp):
@@ -102,6 +113,9 @@ class ReluOp(ActivationOp):
 
     def numpy(self, x: Array) -> Array:
         return np.maximum(x, 0)
+
+    def pull(self, f: Formula, g: SSAValue) -> SSAValue:
+        return f.select(f.compare("gt", self.result, 0.0), g, 0.0)
 
 
 @tfc_op
@@ -117,6 +131,10 @@ class Relu6Op(ActivationOp):
     def numpy(self, x: Array) -> Array:
         return np.minimum(np.maximum(x, 0), 6)
 
+    def pull(self, f: Formula, g: SSAValue) -> SSAValue:
+        inside = f.select(f.compare("lt", self.result, 6.0), g, 0.0)
+        return f.select(f.compare("gt", self.result, 0.0), inside, 0.0)
+
 
 @tfc_op
 class ReciprocalOp(ActivationOp):
@@ -129,6 +147,9 @@ class ReciprocalOp(ActivationOp):
 
     def numpy(self, x: Array) -> Array:
         return 1 / x
+
+    def pull(self, f: Formula, g: SSAValue) -> SSAValue:
+        return f.neg(f.mul(g, f.mul(self.result, self.result)))
 
 
 @tfc_op
@@ -144,6 +165,9 @@ class SquareOp(ActivationOp):
     def numpy(self, x: Array) -> Array:
         return x * x
 
+    def pull(self, f: Formula, g: SSAValue) -> SSAValue:
+        return f.mul(g, f.mul(self.x, 2.0))
+
 
 @tfc_op
 class SoftplusOp(ActivationOp):
@@ -157,6 +181,9 @@ class SoftplusOp(ActivationOp):
     def numpy(self, x: Array) -> Array:
         return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
+    def pull(self, f: Formula, g: SSAValue) -> SSAValue:
+        return f.mul(g, f.emit(SigmoidOp(self.x)))
+
 
 @tfc_op
 class SoftsignOp(ActivationOp):
@@ -169,6 +196,10 @@ class SoftsignOp(ActivationOp):
 
     def numpy(self, x: Array) -> Array:
         return x / (1 + np.abs(x))
+
+    def pull(self, f: Formula, g: SSAValue) -> SSAValue:
+        size = f.add(f.abs(self.x), 1.0)
+        return f.div(g, f.mul(size, size))
 
 
 @tfc_op
@@ -240,12 +271,27 @@ class EluOp(AlphaOp):
     def numpy(self, x: Array) -> Array:
         return np.where(x > 0, x, self.a * np.expm1(x))
 
+    def pull(self, f: Formula, g: SSAValue) -> SSAValue:
+        return _elu_pull(f, g, self, 1.0, self.a, 1.0)
+
 
 def _elu(f: Formula, x: SSAValue, alpha: float, stretch: float) -> SSAValue:
     from tfc.dialects.tfc.elementwise import Expm1Op
 
     scaled = x if stretch == 1.0 else f.div(x, stretch)
     return f.select(f.compare("gt", x, 0.0), x, f.mul(f.emit(Expm1Op(scaled)), alpha))
+
+
+def _elu_pull(
+    f: Formula, g: SSAValue, op: ActivationOp, above: float, limit: float, stretch: float
+) -> SSAValue:
+    """``g`` times the slope: ``above`` above 0, below it what the result is above its limit ``-limit``.
+
+    That of the formula would be 0 times an infinite exponential for a large ``x``.
+    """
+    below = f.add(op.result, limit)
+    slope = below if stretch == 1.0 else f.mul(below, stretch)
+    return f.mul(g, f.select(f.compare("gt", op.x, 0.0), above, slope))
 
 
 @tfc_op
@@ -259,6 +305,9 @@ class CeluOp(AlphaOp):
 
     def numpy(self, x: Array) -> Array:
         return np.where(x > 0, x, self.a * np.expm1(x / self.a))
+
+    def pull(self, f: Formula, g: SSAValue) -> SSAValue:
+        return _elu_pull(f, g, self, 1.0, self.a, 1.0 / self.a)
 
 
 @tfc_op
@@ -296,6 +345,10 @@ class SeluOp(ActivationOp):
 
     def numpy(self, x: Array) -> Array:
         return self.gamma.value.data * np.where(x > 0, x, self.alpha.value.data * np.expm1(x))
+
+    def pull(self, f: Formula, g: SSAValue) -> SSAValue:
+        gamma = self.gamma.value.data
+        return _elu_pull(f, g, self, gamma, gamma * self.alpha.value.data, 1.0)
 
 
 @tfc_op

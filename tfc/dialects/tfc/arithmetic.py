@@ -16,8 +16,8 @@ from xdsl.dialects.builtin import Float64Type, IntegerType, f64
 from xdsl.ir import SSAValue
 
 from tfc.dialects import kernel
-from tfc.dialects.tfc.base import Access, Emit, tfc_op
-from tfc.dialects.tfc.pointwise import BinaryOp, widened
+from tfc.dialects.tfc.base import Access, Emit, flat, tfc_op
+from tfc.dialects.tfc.pointwise import BinaryOp, formula, widened
 from tfc.dialects.tfc.scalar import Scalars, element_type, with_element
 from tfc.dialects.tfc.types import Array, element, is_float, is_unsigned
 from tfc.dims import Dim
@@ -116,6 +116,10 @@ class DivOp(DivisionOp):
     def of_signed(self, s: Scalars, x: SSAValue, y: SSAValue) -> SSAValue:
         return _signed_quotient(s, x, y)
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        f, share = formula(emit), emit(DivOp(g[0], self.y))
+        return [share, f.neg(f.mul(share, self.result))]
+
 
 @tfc_op
 class FloordivOp(DivisionOp):
@@ -143,6 +147,8 @@ class FloordivOp(DivisionOp):
         down = s.bit_and(opposite, s.compare("ne", rest, 0))
         return s.select(down, s.sub(quotient, 1), quotient)
 
+    grad = flat
+
 
 class RemainderOp(DivisionOp):
     """``x - y * truncate(x / y)``, from which both remainders are made."""
@@ -160,6 +166,13 @@ class RemainderOp(DivisionOp):
 
     def of_signed(self, s: Scalars, x: SSAValue, y: SSAValue) -> SSAValue:
         return _remainder(s, x, y, _signed_quotient(s, x, y))
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        from tfc.dialects.tfc.elementwise import RoundOp
+
+        f = formula(emit)
+        quotient = f.emit(RoundOp(f.div(f.sub(self.x, self.result), self.y)))
+        return [g[0], f.neg(f.mul(g[0], quotient))]
 
 
 @tfc_op
@@ -239,6 +252,15 @@ class PowOp(BinaryOp):
         x, y = args
         return emit(math.PowFOp(x, y))
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        # Where a factor is 0 the product is, whatever power or logarithm of 0 stands beside it.
+        f, x, y = formula(emit), self.x, self.y
+        slope = f.mul(y, f.emit(PowOp(x, f.sub(y, 1.0))))
+        to_x = f.mul(g[0], f.select(f.compare("eq", y, 0.0), 0.0, slope))
+        positive = f.compare("gt", x, 0.0)
+        logarithm = f.select(positive, f.log(f.select(positive, x, 1.0)), 0.0)
+        return [to_x, f.mul(g[0], f.mul(self.result, logarithm))]
+
 
 class ShiftOp(BinaryOp):
     """``x`` shifted by ``y`` bits, read as an unsigned count."""
@@ -255,6 +277,8 @@ class ShiftOp(BinaryOp):
 
     def shifted(self, s: Scalars, x: SSAValue, y: SSAValue, fits: SSAValue, width: int) -> SSAValue:
         raise NotImplementedError
+
+    grad = flat
 
 
 @tfc_op

@@ -6,6 +6,7 @@
 ``value_at``   one element of the result from elements of the operands (a *primitive*):
                every code generator, for every target, is driven by it
 ``decompose``  the same computation in simpler operations (a *composite*)
+``grad``       gradients of the operands from those of the results
 ``samples``    small instances, on which the tests check all of the above against each other
 =============  =================================================================================
 
@@ -149,6 +150,26 @@ class TensorOp(IRDLOperation, ABC):
         """Values that replace the results, made of simpler operations. Defined by composites."""
         raise NotImplementedError(f"{self.name} is no composite")
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        """The gradients of the operands from those of the results: a vector-Jacobian product.
+
+        Made of ordinary operations, so that it has a gradient again. A composite has that of what it
+        is made of, unless its class knows a better one; `flat` is that of what moves in steps.
+
+        Args:
+            g: of each result (a value of its type), None where nothing depends on that result.
+
+        Returns:
+            One for each operand: a value of its type, or None for zero. What is said of integers
+            and bools does not count.
+
+        Raises:
+            MissingGradient: the operation has none.
+        """
+        from tfc.dialects.tfc.differentiate import of_composite
+
+        return of_composite(self, emit, g)
+
     @classmethod
     def is_primitive(cls) -> bool:
         return cls.value_at is not TensorOp.value_at
@@ -165,6 +186,11 @@ class TensorOp(IRDLOperation, ABC):
     def verify_(self) -> None:
         for result, type_ in zip(self.results, self.result_types_of_operands(), strict=True):
             require(agrees(result.type, type_), self, "type", type_, result.type)
+
+
+def flat(self: TensorOp, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+    """The ``grad`` of an operation whose result does not move when an operand moves a little."""
+    return [None] * len(self.operands)
 
 
 class Sample:

@@ -17,8 +17,8 @@ import numpy as np
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import operand_def, prop_def, result_def
 
-from tfc.dialects.tfc.base import Access, Sample, TensorOp, float_range, ints, tfc_op
-from tfc.dialects.tfc.pointwise import HALVES
+from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, float_range, ints, tfc_op
+from tfc.dialects.tfc.pointwise import HALVES, formula
 from tfc.dialects.tfc.reduce import accumulated, combine, window_fits, window_result, window_view
 from tfc.dialects.tfc.scalar import Scalars
 from tfc.dialects.tfc.shape import Integer, IntList, integer
@@ -159,6 +159,28 @@ class DotOp(ContractionOp):
 
         return self.sum_of_products(at, [x[d] for d in cx], pair)
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [self._factor(emit, g[0], 0), self._factor(emit, g[0], 1)]
+
+    def _factor(self, emit: Emit, g: SSAValue, which: int) -> SSAValue:
+        """The gradient of one factor: ``g`` times the other one, along what only that one has."""
+        bx, by, cx, cy = self.dims()
+        (own_batch, own_contract), (batch, contract) = ((bx, cx), (by, cy))[:: 1 if which == 0 else -1]
+        own_free, free = self.free()[:: 1 if which == 0 else -1]
+        other = self.y if which == 0 else self.x
+        first = len(bx) + (len(self.free()[0]) if which == 0 else 0)  # where the other's free dims are in g
+        of_g = list(range(first, first + len(free)))
+        lead = list(range(len(bx)))
+        # The order of the dims that are left, with g as the first factor and as the second.
+        pairs = dict(zip(contract, own_contract, strict=True))
+        summed = [pairs[d] for d in sorted(contract)]
+        g_first, g_last = ([*own_batch, *own_free, *summed], [*own_batch, *summed, *own_free])
+        if g_last == sorted(g_last):
+            return emit(DotOp(other, g, batch, lead, free, of_g))
+        return formula(emit).transpose(
+            emit(DotOp(g, other, lead, batch, of_g, free)), [int(d) for d in np.argsort(g_first)]
+        )
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         def make(*args: Sequence[int]) -> Any:
@@ -288,6 +310,15 @@ class ConvolutionOp(ContractionOp):
             return at.guard(inside, product, lambda: total)
 
         return self.sum_of_products(at, w[:-1], pair)
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        from tfc.dialects.tfc.convolution_gradient import ConvBackpropFilterOp, ConvBackpropInputOp
+
+        strides, dilations, low, high = self.amounts()
+        rest = (strides, dilations, low, high, self.groups.value.data)
+        to_x = ConvBackpropInputOp(self.w, g[0], shape_of(self.x), *rest)
+        to_w = ConvBackpropFilterOp(self.x, g[0], shape_of(self.w), *rest)
+        return [emit(to_x), emit(to_w)]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr, i1, i64
@@ -48,9 +49,10 @@ from xdsl.irdl import (
 )
 from xdsl.traits import IsolatedFromAbove, MemoryWriteEffect, RecursiveMemoryEffect
 
-from tfc.dialects.tfc.base import Access, Sample, TensorOp, float_range, tfc_op
+from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, float_range, tfc_op
+from tfc.dialects.tfc.constant import splat_like
 from tfc.dialects.tfc.fusion import YieldOp
-from tfc.dialects.tfc.gather import check_range, is_integer
+from tfc.dialects.tfc.gather import GatherOp, check_range, is_integer
 from tfc.dialects.tfc.state import StateOp
 from tfc.dialects.tfc.types import (
     Array,
@@ -253,6 +255,10 @@ class UpdateRowOp(TensorOp):
         place = at.index(at.read(1, []), extent)
         here = [(index[0] - place, 1)]
         return at.guard(here, lambda: at.read(2, index[1:]), lambda: at.read(0, index))
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        old = emit(UpdateRowOp(g[0], self.index, splat_like(emit, self.value, 0)))
+        return [old, None, emit(GatherOp(g[0], self.index, 0))]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

@@ -10,11 +10,10 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.irdl import operand_def, prop_def, result_def
 
 from tfc.dialects.tfc.base import Emit, Sample, TensorOp, float_range, ints, tfc_op
-from tfc.dialects.tfc.constant import scalar_constant
 from tfc.dialects.tfc.contraction import ConvolutionOp
 from tfc.dialects.tfc.formula import Formula
 from tfc.dialects.tfc.reduce import accumulated
-from tfc.dialects.tfc.shape import Integer, IntList, PadOp, ReverseOp, SliceOp, integer, known
+from tfc.dialects.tfc.shape import Integer, IntList, ReverseOp, integer, known, padded
 from tfc.dialects.tfc.types import (
     Array,
     Shape,
@@ -41,6 +40,11 @@ class ConvolutionGradOp(TensorOp):
     def group_count(self) -> int:
         return self.properties["groups"].value.data  # pyright: ignore # an integer
 
+    def attributes_of_forward(self) -> tuple[list[int], list[int], list[int], list[int], int]:
+        """``strides, dilations, low, high, groups``, as constructors take them."""
+        strides, dilations, low, high = self.amounts()
+        return strides, dilations, low, high, self.group_count()
+
     def check_forward(self, x: Shape, w: Shape, g: SSAValue) -> None:
         """That ``g`` has the type of the result of a convolution of ``x`` with ``w``."""
         kind = element(self.operands[0])
@@ -59,16 +63,7 @@ def _forward(x: Attribute, w: Attribute, *amounts: Any) -> ConvolutionOp:
 
 def _padded(emit: Emit, x: SSAValue, low: Sequence[int], high: Sequence[int], interior: Sequence[int]) -> SSAValue:
     """``x`` with zeros around and between its spatial dims; negative amounts cut off."""
-    amounts = [[0, *a, 0] for a in (low, high, interior)]
-    if any(a for amount in amounts for a in amount):
-        zero = emit(scalar_constant(0, element(x)))
-        around = [[max(a, 0) for a in amount] for amount in amounts]
-        x = emit(PadOp(x, zero, *around))
-    before, after = ([max(-a, 0) for a in amount] for amount in amounts[:2])
-    if any(before) or any(after):
-        sizes = [n - b - a for n, b, a in zip(shape_of(x), before, after, strict=True)]
-        x = emit(SliceOp(x, before, sizes, [1] * len(sizes)))
-    return x
+    return padded(emit, x, [0, *low, 0], [0, *high, 0], [0, *interior, 0])
 
 
 @tfc_op
@@ -159,6 +154,11 @@ class ConvBackpropInputOp(ConvolutionGradOp):
                 padded[(slice(None), *cut, slice(k * inputs, (k + 1) * inputs))] += part
         inner = [slice(b, b + n) for b, n in zip(low, shape[1:-1], strict=True)]
         return padded[(slice(None), *inner, slice(None))].astype(args[0].dtype)
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        rest = self.attributes_of_forward()
+        to_w = ConvBackpropFilterOp(g[0], self.g, shape_of(self.w), *rest)
+        return [emit(to_w), emit(ConvolutionOp(g[0], self.w, *rest))]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -257,6 +257,11 @@ class ConvBackpropFilterOp(ConvolutionGradOp):
                 right = g[..., k * outputs : (k + 1) * outputs].reshape(-1, outputs)
                 result[tap][:, k * outputs : (k + 1) * outputs] = left.T @ right
         return result.astype(args[0].dtype)
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        rest = self.attributes_of_forward()
+        to_x = ConvBackpropInputOp(g[0], self.g, shape_of(self.x), *rest)
+        return [emit(to_x), emit(ConvolutionOp(self.x, g[0], *rest))]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

@@ -7,13 +7,17 @@ They have no code of their own. ``simplify-shapes`` replaces each by its static 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import i64
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import operand_def, result_def
 
-from tfc.dialects.tfc.base import Sample, TensorOp, float_range, tfc_op
+from tfc.dialects.tfc.base import Emit, Sample, TensorOp, float_range, tfc_op
+from tfc.dialects.tfc.constant import scalar_constant
+from tfc.dialects.tfc.formula import Formula
+from tfc.dialects.tfc.shape import ReshapeOp
 from tfc.dialects.tfc.types import UNKNOWN_DIM, Array, Tensor, element, shape_of, tensor_type
 from tfc.dims import Dim
 from tfc.errors import require
@@ -56,6 +60,9 @@ class DynamicReshapeOp(DynamicOp):
 
     def reference(self, *args: Array) -> Array:
         return args[0].reshape([int(d) for d in args[1]])
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [emit(ReshapeOp(g[0], shape_of(self.x))), None]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -187,6 +194,13 @@ class DynamicPadOp(DynamicOp):
         padded = np.pad(x, around, constant_values=value.item()) if x.ndim else x
         cut = [slice(max(-int(b), 0), n - max(-int(a), 0)) for n, b, a in zip(padded.shape, low, high, strict=True)]
         return padded[tuple(cut)]
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        f, zero = Formula(emit), emit(scalar_constant(0, element(self.x)))
+        low, high = (f.neg(v) for v in (self.low, self.high))
+        inner = emit(ReshapeOp(emit(DynamicPadOp(g[0], zero, low, high)), shape_of(self.x)))
+        axes = list(range(len(shape_of(self.x))))
+        return [inner, f.sub(f.reduce("sum", g[0], axes), f.reduce("sum", inner, axes)), None, None]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

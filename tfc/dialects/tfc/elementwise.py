@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math as pymath
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from xdsl.dialects import arith, math
@@ -23,8 +23,8 @@ from tfc.dialects.tfc.arithmetic import (
     ShiftLeftOp,
     ShiftRightOp,
 )
-from tfc.dialects.tfc.base import Emit, Sample, tfc_op
-from tfc.dialects.tfc.pointwise import SPECIALS, BinaryOp, ElementwiseOp, UnaryOp, widened
+from tfc.dialects.tfc.base import Emit, Sample, flat, tfc_op
+from tfc.dialects.tfc.pointwise import SPECIALS, BinaryOp, ElementwiseOp, UnaryOp, formula, widened
 from tfc.dialects.tfc.scalar import Scalars, constant_like, element_type, zero_like
 from tfc.dialects.tfc.select import (
     BitcastOp,
@@ -38,6 +38,9 @@ from tfc.dialects.tfc.select import (
 from tfc.dialects.tfc.types import Array, element, is_float, is_unsigned
 from tfc.errors import require
 
+if TYPE_CHECKING:
+    from tfc.dialects.tfc.formula import Formula
+
 __all__ = [
     "SPECIALS", "AbsOp", "AcosOp", "AcoshOp", "AddOp", "AndOp", "AsinOp", "AsinhOp", "Atan2Op",
     "AtanOp", "AtanhOp", "BinaryOp", "BitcastOp", "CastOp", "CeilOp", "CompareOp", "CosOp", "CoshOp",
@@ -47,6 +50,12 @@ __all__ = [
     "ShiftRightOp", "SignOp", "SinOp", "SinhOp", "SqrtOp", "SubOp", "TanOp", "TanhOp", "UnaryOp",
     "XorOp", "constant_like", "zero_like",
 ]  # fmt: skip
+
+
+def _to_one(emit: Emit, first: SSAValue, g: SSAValue) -> Sequence[SSAValue | None]:
+    """``g`` for ``x`` where ``first`` holds, else for ``y``: of equals, ``x`` has it all."""
+    f = formula(emit)
+    return [f.select(first, g, 0.0), f.select(first, 0.0, g)]
 
 
 @tfc_op
@@ -60,6 +69,9 @@ class AddOp(BinaryOp):
     UNSIGNED: ClassVar = arith.AddiOp
     COMMUTATIVE: ClassVar = True
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [g[0], g[0]]
+
 
 @tfc_op
 class SubOp(BinaryOp):
@@ -70,6 +82,9 @@ class SubOp(BinaryOp):
     FLOAT: ClassVar = arith.SubfOp
     SIGNED: ClassVar = arith.SubiOp
     UNSIGNED: ClassVar = arith.SubiOp
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [g[0], emit(NegOp(g[0]))]
 
 
 @tfc_op
@@ -82,6 +97,9 @@ class MulOp(BinaryOp):
     SIGNED: ClassVar = arith.MuliOp
     UNSIGNED: ClassVar = arith.MuliOp
     COMMUTATIVE: ClassVar = True
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [emit(MulOp(g[0], self.y)), emit(MulOp(g[0], self.x))]
 
 
 @tfc_op
@@ -96,6 +114,9 @@ class MaxOp(BinaryOp):
     COMMUTATIVE: ClassVar = True
     TAKES: ClassVar = "float int bool"
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return _to_one(emit, emit(CompareOp("ge", self.x, self.y)), g[0])
+
 
 @tfc_op
 class MinOp(BinaryOp):
@@ -109,6 +130,9 @@ class MinOp(BinaryOp):
     COMMUTATIVE: ClassVar = True
     TAKES: ClassVar = "float int bool"
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return _to_one(emit, emit(CompareOp("le", self.x, self.y)), g[0])
+
 
 @tfc_op
 class Atan2Op(BinaryOp):
@@ -119,6 +143,11 @@ class Atan2Op(BinaryOp):
     FLOAT: ClassVar = math.Atan2Op
     TAKES: ClassVar = "float"
     HEAVY: ClassVar = True
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        f, x, y = formula(emit), self.x, self.y
+        share = f.div(g[0], f.add(f.mul(x, x), f.mul(y, y)))
+        return [f.mul(share, y), f.neg(f.mul(share, x))]
 
 
 @tfc_op
@@ -132,6 +161,8 @@ class AndOp(BinaryOp):
     COMMUTATIVE: ClassVar = True
     TAKES: ClassVar = "int bool"
 
+    grad = flat
+
 
 @tfc_op
 class OrOp(BinaryOp):
@@ -143,6 +174,8 @@ class OrOp(BinaryOp):
     UNSIGNED: ClassVar = arith.OrIOp
     COMMUTATIVE: ClassVar = True
     TAKES: ClassVar = "int bool"
+
+    grad = flat
 
 
 @tfc_op
@@ -156,6 +189,8 @@ class XorOp(BinaryOp):
     COMMUTATIVE: ClassVar = True
     TAKES: ClassVar = "int bool"
 
+    grad = flat
+
 
 def _erf(x: Array) -> Array:
     return np.vectorize(pymath.erf, otypes=[np.float64])(x)
@@ -165,8 +200,14 @@ def _erfc(x: Array) -> Array:
     return np.vectorize(pymath.erfc, otypes=[np.float64])(x)
 
 
-def _unary(op: str, ufunc: Any, scalar: Any, meaning: str, *, heavy: bool = True) -> type[UnaryOp]:
-    """A function of real numbers that one operation of the math dialect computes."""
+def _unary(
+    op: str, ufunc: Any, scalar: Any, meaning: str, pull: Any = None, *, heavy: bool = True
+) -> type[UnaryOp]:
+    """A function of real numbers that one operation of the math dialect computes.
+
+    Args:
+        pull: the gradient of ``x``, ``pull(f, g, x, y)`` for ``y`` the result; None where ``y`` moves in steps.
+    """
     # One line of the table below per operation: they differ in nothing else.
     body = {
         "__doc__": f"{meaning}. Source: ``tf.math.{op}``.",
@@ -175,30 +216,81 @@ def _unary(op: str, ufunc: Any, scalar: Any, meaning: str, *, heavy: bool = True
         "UFUNC": ufunc,
         "SCALAR": scalar,
         "HEAVY": heavy,
-        "__annotations__": dict.fromkeys(("UFUNC", "SCALAR", "HEAVY"), "ClassVar"),
+        "PULL": staticmethod(pull or flat),
+        "__annotations__": dict.fromkeys(("UFUNC", "SCALAR", "HEAVY", "PULL"), "ClassVar"),
     }
+    if pull is None:
+        body["grad"] = flat
     return tfc_op(type(op.capitalize() + "Op", (UnaryOp,), body))
 
 
-ExpOp = _unary("exp", np.exp, math.ExpOp, "Exponential")
-Expm1Op = _unary("expm1", np.expm1, math.ExpM1Op, "``exp(x) - 1``, exact near 0")
-LogOp = _unary("log", np.log, math.LogOp, "Natural logarithm; NaN below 0")
-Log1pOp = _unary("log1p", np.log1p, math.Log1pOp, "``log(1 + x)``, exact near 0")
-SqrtOp = _unary("sqrt", np.sqrt, math.SqrtOp, "Square root; NaN below 0", heavy=False)
-RsqrtOp = _unary("rsqrt", lambda x: 1 / np.sqrt(x), math.RsqrtOp, "``1 / sqrt(x)``", heavy=False)
-SinOp = _unary("sin", np.sin, math.SinOp, "Sine of radians")
-CosOp = _unary("cos", np.cos, math.CosOp, "Cosine of radians")
-TanOp = _unary("tan", np.tan, math.TanOp, "Tangent of radians")
-AsinOp = _unary("asin", np.arcsin, math.AsinOp, "Inverse sine")
-AcosOp = _unary("acos", np.arccos, math.AcosOp, "Inverse cosine")
-AtanOp = _unary("atan", np.arctan, math.AtanOp, "Inverse tangent")
-SinhOp = _unary("sinh", np.sinh, math.SinhOp, "Hyperbolic sine")
-CoshOp = _unary("cosh", np.cosh, math.CoshOp, "Hyperbolic cosine")
-TanhOp = _unary("tanh", np.tanh, math.TanhOp, "Hyperbolic tangent")
-AsinhOp = _unary("asinh", np.arcsinh, math.AsinhOp, "Inverse hyperbolic sine")
-AcoshOp = _unary("acosh", np.arccosh, math.AcoshOp, "Inverse hyperbolic cosine")
-AtanhOp = _unary("atanh", np.arctanh, math.AtanhOp, "Inverse hyperbolic tangent")
-ErfOp = _unary("erf", _erf, math.ErfOp, "Gauss error function")
+_ERF_SLOPE = 2 / pymath.sqrt(pymath.pi)
+
+
+def _bell(f: Formula, x: SSAValue) -> SSAValue:
+    """``exp(-x*x)``."""
+    return f.exp(f.neg(f.mul(x, x)))
+
+
+def _one_minus_square(f: Formula, x: SSAValue) -> SSAValue:
+    """``1 - x*x``, as a product that loses nothing where it is small."""
+    return f.mul(f.sub(1.0, x), f.add(x, 1.0))
+
+
+def _root(f: Formula, x: SSAValue) -> SSAValue:
+    return f.emit(SqrtOp(x))
+
+
+ExpOp = _unary("exp", np.exp, math.ExpOp, "Exponential", lambda f, g, x, y: f.mul(g, y))
+Expm1Op = _unary(
+    "expm1", np.expm1, math.ExpM1Op, "``exp(x) - 1``, exact near 0", lambda f, g, x, y: f.mul(g, f.exp(x))
+)
+LogOp = _unary("log", np.log, math.LogOp, "Natural logarithm; NaN below 0", lambda f, g, x, y: f.div(g, x))
+Log1pOp = _unary(
+    "log1p", np.log1p, math.Log1pOp, "``log(1 + x)``, exact near 0", lambda f, g, x, y: f.div(g, f.add(x, 1.0))
+)
+SqrtOp = _unary(
+    "sqrt", np.sqrt, math.SqrtOp, "Square root; NaN below 0", lambda f, g, x, y: f.div(f.mul(g, 0.5), y), heavy=False
+)
+RsqrtOp = _unary(
+    "rsqrt", lambda x: 1 / np.sqrt(x), math.RsqrtOp, "``1 / sqrt(x)``",
+    lambda f, g, x, y: f.mul(f.mul(g, -0.5), f.mul(f.mul(y, y), y)), heavy=False,
+)  # fmt: skip
+SinOp = _unary("sin", np.sin, math.SinOp, "Sine of radians", lambda f, g, x, y: f.mul(g, f.emit(CosOp(x))))
+CosOp = _unary("cos", np.cos, math.CosOp, "Cosine of radians", lambda f, g, x, y: f.neg(f.mul(g, f.emit(SinOp(x)))))
+TanOp = _unary(
+    "tan", np.tan, math.TanOp, "Tangent of radians", lambda f, g, x, y: f.mul(g, f.add(f.mul(y, y), 1.0))
+)
+AsinOp = _unary(
+    "asin", np.arcsin, math.AsinOp, "Inverse sine", lambda f, g, x, y: f.mul(g, f.rsqrt(_one_minus_square(f, x)))
+)
+AcosOp = _unary(
+    "acos", np.arccos, math.AcosOp, "Inverse cosine",
+    lambda f, g, x, y: f.neg(f.mul(g, f.rsqrt(_one_minus_square(f, x)))),
+)  # fmt: skip
+AtanOp = _unary(
+    "atan", np.arctan, math.AtanOp, "Inverse tangent", lambda f, g, x, y: f.div(g, f.add(f.mul(x, x), 1.0))
+)
+SinhOp = _unary("sinh", np.sinh, math.SinhOp, "Hyperbolic sine", lambda f, g, x, y: f.mul(g, f.emit(CoshOp(x))))
+CoshOp = _unary("cosh", np.cosh, math.CoshOp, "Hyperbolic cosine", lambda f, g, x, y: f.mul(g, f.emit(SinhOp(x))))
+TanhOp = _unary(
+    "tanh", np.tanh, math.TanhOp, "Hyperbolic tangent", lambda f, g, x, y: f.mul(g, f.sub(1.0, f.mul(y, y)))
+)
+AsinhOp = _unary(
+    "asinh", np.arcsinh, math.AsinhOp, "Inverse hyperbolic sine",
+    lambda f, g, x, y: f.div(g, _root(f, f.add(f.mul(x, x), 1.0))),
+)  # fmt: skip
+AcoshOp = _unary(
+    "acosh", np.arccosh, math.AcoshOp, "Inverse hyperbolic cosine",
+    lambda f, g, x, y: f.div(g, _root(f, f.mul(f.sub(x, 1.0), f.add(x, 1.0)))),
+)  # fmt: skip
+AtanhOp = _unary(
+    "atanh", np.arctanh, math.AtanhOp, "Inverse hyperbolic tangent",
+    lambda f, g, x, y: f.div(g, _one_minus_square(f, x)),
+)  # fmt: skip
+ErfOp = _unary(
+    "erf", _erf, math.ErfOp, "Gauss error function", lambda f, g, x, y: f.mul(g, f.mul(_bell(f, x), _ERF_SLOPE))
+)
 FloorOp = _unary("floor", np.floor, math.FloorOp, "The next integer below", heavy=False)
 CeilOp = _unary("ceil", np.ceil, math.CeilOp, "The next integer above", heavy=False)
 RoundOp = _unary("round", np.rint, math.RoundEvenOp, "The nearest integer, halves to even", heavy=False)
@@ -217,6 +309,8 @@ class ErfcOp(UnaryOp):
 
         return erfc(Scalars(emit), args[0])
 
+    PULL: ClassVar = staticmethod(lambda f, g, x, y: f.mul(g, f.mul(_bell(f, x), -_ERF_SLOPE)))
+
 
 @tfc_op
 class NegOp(UnaryOp):
@@ -228,6 +322,8 @@ class NegOp(UnaryOp):
 
     def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
         return Scalars(emit).neg(args[0])
+
+    PULL: ClassVar = staticmethod(lambda f, g, x, y: f.neg(g))
 
 
 @tfc_op
@@ -245,6 +341,8 @@ class AbsOp(UnaryOp):
             return args[0]
         s = Scalars(emit)
         return s.maximum(args[0], s.neg(args[0]))
+
+    PULL: ClassVar = staticmethod(lambda f, g, x, y: f.mul(g, f.emit(SignOp(x))))
 
 
 @tfc_op
@@ -264,6 +362,8 @@ class SignOp(UnaryOp):
         negative = s.select(s.compare(less, x, 0), -1, zero_or_nan)
         return s.select(s.compare(more, x, 0), 1, negative)
 
+    grad = flat
+
 
 @tfc_op
 class NotOp(UnaryOp):
@@ -280,6 +380,8 @@ class NotOp(UnaryOp):
 
     def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
         return Scalars(emit).bit_xor(args[0], -1)
+
+    grad = flat
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

@@ -107,6 +107,10 @@ class Formula:
         y = y if isinstance(y, SSAValue) else splat_like(self.emit, x, y)
         return self.emit(SelectOp(condition, x, y))
 
+    def zeros(self, x: SSAValue) -> SSAValue:
+        """Zeros with the type of ``x``."""
+        return splat_like(self.emit, x, 0)
+
     def reduce(self, kind: str, x: SSAValue, axes: Sequence[int]) -> SSAValue:
         return self.emit(ReduceOp(x, kind, axes))
 

@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import IntegerAttr, IntegerType, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import operand_def, prop_def, result_def
 
-from tfc.dialects.tfc.base import Access, Sample, TensorOp, float_range, tfc_op
+from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, float_range, tfc_op
 from tfc.dialects.tfc.types import (
     Array,
     Tensor,
@@ -108,6 +108,11 @@ class GatherOp(TensorOp):
         position = at.read(1, [*lead[:batch], *picked])
         return _slice(at, self.x, lambda i: [*lead, i, *rest], position, axis)
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        from tfc.dialects.tfc.scatter import of_slices
+
+        return [of_slices(emit, g[0], self.x, self.indices, self.axis.value.data, self.batch_dims.value.data), None]
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         x, i = float_range(4, 3, 5), np.array([[2, 0], [1, 2]], np.int64)
@@ -167,6 +172,11 @@ class GatherElementsOp(TensorOp):
         axis = self.axis.value.data
         position = at.read(1, index)
         return _slice(at, self.x, lambda i: [*index[:axis], i, *index[axis + 1 :]], position, axis)
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        from tfc.dialects.tfc.scatter import of_elements
+
+        return [of_elements(emit, g[0], self.x, self.indices, self.axis.value.data), None]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import IntegerType
+from xdsl.dialects.builtin import IntegerType, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import operand_def, prop_def, result_def
 
 from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, float_range, ints, tfc_op
+from tfc.dialects.tfc.constant import IotaOp, splat_like
 from tfc.dialects.tfc.convolution_gradient import ConvBackpropFilterOp, ConvBackpropInputOp
+from tfc.dialects.tfc.elementwise import RemOp
 from tfc.dialects.tfc.formula import Formula
+from tfc.dialects.tfc.gather import GatherOp
 from tfc.dialects.tfc.pointwise import HALVES, SPECIALS
-from tfc.dialects.tfc.reduce import ReduceOp, WindowArgMaxOp, WindowOp, accumulated, combine
+from tfc.dialects.tfc.reduce import ReduceOp, WindowArgMaxOp, WindowOp, accumulated, combine, extent
 from tfc.dialects.tfc.scalar import Scalars
 from tfc.dialects.tfc.shape import Integer, IntList, integer, known
 from tfc.dialects.tfc.types import (
@@ -29,7 +33,7 @@ from tfc.dialects.tfc.types import (
     shape_of,
     tensor_type,
 )
-from tfc.dims import Dim
+from tfc.dims import Dim, product
 from tfc.errors import require
 
 __all__ = [
@@ -251,6 +255,25 @@ class WindowUnpoolOp(WindowOp):
 
         return at.fold([window[d] for d in moving], [at.constant(0, of)], step, combine=both)[0]
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        f = Formula(emit)
+        return [None, emit(GatherOp(f.reshape(g[0], [product(self.shape.data)]), self._position(f), 0))]
+
+    def _position(self, f: Formula) -> SSAValue:
+        """Of each window, the row-major position in the result of the element that ``place`` names."""
+        places = shape_of(self.place)
+        window, strides, dilations, low, _ = self.windows()
+        position: SSAValue | None = None
+        apart = math.prod(window)
+        for d, (w, s, t, b) in enumerate(zip(window, strides, dilations, low, strict=True)):
+            apart //= w
+            tap = f.emit(RemOp(f.div(self.place, apart), splat_like(f.emit, self.place, w)))
+            start = f.sub(f.mul(f.emit(IotaOp(places, i64, d)), s), b)
+            here = f.add(start, f.mul(tap, t))
+            size = extent(f.emit, self.result, [d], i64, places)
+            position = here if position is None else f.add(f.mul(position, size), here)
+        return f.zeros(self.place) if position is None else position
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         def make(*args: Any) -> Any:
@@ -413,6 +436,11 @@ class SegmentSumOp(TensorOp):
             return [both(carried[0], s.select(own, at.read(0, [*inner, *index[1:]]), 0))]
 
         return at.fold(list(ids), [at.constant(0, of)], step, combine=both)[0]
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        from tfc.dialects.tfc.scatter import taken_back
+
+        return [taken_back(emit, g[0], self.segment_ids, self.data), None]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

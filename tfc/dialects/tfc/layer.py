@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import FloatAttr, f32, f64
@@ -67,3 +68,19 @@ class LayerOp(TensorOp):
     def numpy(self, *args: Array) -> Array:
         """The result in numpy, of f64."""
         raise NotImplementedError
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        f, kind = Formula(emit), element(self.operands[0])
+        to = f32 if dtype_of(kind) in HALVES else kind
+        wide = [f.cast(v, to) if element(v) == kind else v for v in (g[0], self.results[0], *self.operands)]
+        better = self.pull(f, *wide)
+        if better is None:
+            return super().grad(emit, *g)
+        return [None if v is None else f.cast(v, kind) for v in better]
+
+    def pull(self, f: Formula, g: SSAValue, y: SSAValue, *args: SSAValue) -> Sequence[SSAValue | None] | None:
+        """The gradients of the operands ``args``, where there are better ones than those of `formula`.
+
+        ``y`` is the result. All are f32 where operands are f16 or bf16.
+        """
+        return None

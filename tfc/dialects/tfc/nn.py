@@ -95,6 +95,10 @@ class SoftmaxOp(LayerOp):
         powers = np.exp(x - np.max(x, axis, keepdims=True, initial=-np.inf))
         return powers / np.sum(powers, axis, keepdims=True)
 
+    def pull(self, f: Formula, g: SSAValue, y: SSAValue, *args: SSAValue) -> Sequence[SSAValue | None]:
+        axes, share = [self.axis.value.data], f.mul(g, y)
+        return [f.sub(share, f.mul(y, f.spread(f.reduce("sum", share, axes), y, axes)))]
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         return _softmax_samples(cls)
@@ -133,6 +137,10 @@ class LogSoftmaxOp(LayerOp):
         x, axis = args[0], self.axis.value.data
         shifted = x - np.max(x, axis, keepdims=True, initial=-np.inf)
         return shifted - np.log(np.sum(np.exp(shifted), axis, keepdims=True))
+
+    def pull(self, f: Formula, g: SSAValue, y: SSAValue, *args: SSAValue) -> Sequence[SSAValue | None]:
+        axes = [self.axis.value.data]
+        return [f.sub(g, f.mul(f.exp(y), f.spread(f.reduce("sum", g, axes), y, axes)))]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -305,6 +313,17 @@ class SparseSoftmaxCrossEntropyOp(TensorOp):
         picked = f.emit(GatherOp(shifted, self.labels, axis, axis))
         return [f.cast(f.sub(total, picked), kind)]
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        f, kind = Formula(emit), element(self.logits)
+        shape = shape_of(self.logits)
+        axis = len(shape) - 1
+        wide = f32 if dtype_of(kind) in HALVES else kind
+        likely = emit(SoftmaxOp(f.cast(self.logits, wide), axis))
+        labels = f.broadcast(self.labels, shape, range(axis))
+        here = f.compare("eq", emit(IotaOp(shape, element(self.labels), axis)), labels)
+        distance = f.select(here, f.sub(likely, 1.0), likely)
+        return [f.cast(f.mul(distance, f.spread(f.cast(g[0], wide), distance, [axis])), kind), None]
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         x = float_range(4, 5, low=-6.0, high=6.0)
@@ -335,6 +354,9 @@ class L2LossOp(LayerOp):
 
     def numpy(self, *args: Array) -> Array:
         return np.sum(args[0] * args[0]) / 2
+
+    def pull(self, f: Formula, g: SSAValue, y: SSAValue, *args: SSAValue) -> Sequence[SSAValue | None]:
+        return [f.mul(args[0], f.broadcast(g, shape_of(args[0]), []))]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -377,6 +399,9 @@ class AddNOp(TensorOp):
         for x in self.xs[1:]:
             total = f.add(total, x)
         return [total]
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [g[0]] * len(self.xs)
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

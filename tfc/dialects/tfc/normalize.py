@@ -88,10 +88,8 @@ class LayerNormOp(LayerOp):
     def formula(self, f: Formula, *args: SSAValue) -> SSAValue:
         x, *rest = args
         rank, axis = len(shape_of(x)), self.axis.value.data
-        axes, inner = list(range(axis, rank)), list(range(axis, rank))
-        centred = f.sub(x, f.spread(f.emit(MeanOp(x, axes)), x, axes))
-        variance = f.emit(MeanOp(f.mul(centred, centred), axes))
-        inverse = f.rsqrt(f.add(variance, self.epsilon.value.data))
+        axes = inner = list(range(axis, rank))
+        centred, inverse = self._centred(f, x)
         result = f.mul(centred, f.spread(inverse, x, axes))
         if self.scale is not None:
             result = f.mul(result, f.broadcast(rest.pop(0), shape_of(x), inner))
@@ -105,6 +103,28 @@ class LayerNormOp(LayerOp):
         result = centred / np.sqrt(variance + self.epsilon.value.data)
         result = result * rest.pop(0) if self.scale is not None else result
         return result if self.bias is None else result + rest.pop(0)
+
+    def pull(self, f: Formula, g: SSAValue, y: SSAValue, *args: SSAValue) -> Sequence[SSAValue | None]:
+        x, *rest = args
+        rank, axis = len(shape_of(x)), self.axis.value.data
+        axes = list(range(axis, rank))
+        centred, inverse = self._centred(f, x)
+        spread = f.spread(inverse, x, axes)
+        normal = f.mul(centred, spread)
+        scale = rest[0] if self.scale is not None else None
+        own = g if scale is None else f.mul(g, f.broadcast(scale, shape_of(x), axes))
+        mean, along = (f.spread(f.emit(MeanOp(v, axes)), x, axes) for v in (own, f.mul(own, normal)))
+        to_x = f.mul(spread, f.sub(f.sub(own, mean), f.mul(normal, along)))
+        rows = list(range(axis))
+        to_scale = [] if self.scale is None else [f.reduce("sum", f.mul(g, normal), rows)]
+        return [to_x, *to_scale, *([] if self.bias is None else [f.reduce("sum", g, rows)])]
+
+    def _centred(self, f: Formula, x: SSAValue) -> tuple[SSAValue, SSAValue]:
+        """The distances from the mean, and one divided by the standard deviation."""
+        axes = list(range(self.axis.value.data, len(shape_of(x))))
+        centred = f.sub(x, f.spread(f.emit(MeanOp(x, axes)), x, axes))
+        variance = f.emit(MeanOp(f.mul(centred, centred), axes))
+        return centred, f.rsqrt(f.add(variance, self.epsilon.value.data))
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

@@ -7,7 +7,7 @@ function and its scalar form, which serves scalars and vectors alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ml_dtypes
 import numpy as np
@@ -29,6 +29,9 @@ from tfc.dialects.tfc.types import (
 from tfc.dims import Dim
 from tfc.errors import require
 
+if TYPE_CHECKING:
+    from tfc.dialects.tfc.formula import Formula
+
 SPECIALS = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, np.inf, -np.inf, np.nan, 1e-40, 3e38], np.float32)
 """What every floating-point operation is tried on."""
 
@@ -41,6 +44,13 @@ def widened(x: Array) -> Array:
     if x.dtype in HALVES:
         return x.astype(np.float32)
     return x.astype(np.float64) if x.dtype == np.float32 else x
+
+
+def formula(emit: Emit) -> Formula:
+    """Tensor arithmetic, which is made of these operations itself."""
+    from tfc.dialects.tfc.formula import Formula
+
+    return Formula(emit)
 
 
 class ElementwiseOp(TensorOp):
@@ -77,6 +87,8 @@ class UnaryOp(ElementwiseOp):
 
     UFUNC: ClassVar[Any] = None
     SCALAR: ClassVar[Any] = None
+    PULL: ClassVar[Any] = None
+    """The gradient of ``x``, in tensor arithmetic: ``PULL(f, g, x, result)``."""
     REAL: ClassVar[bool] = True
 
     def __init__(self, x: SSAValue | Operation) -> None:
@@ -94,6 +106,11 @@ class UnaryOp(ElementwiseOp):
 
     def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
         return emit(self.SCALAR(args[0]))
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        if self.PULL is None:
+            return super().grad(emit, *g)
+        return [type(self).PULL(formula(emit), g[0], self.x, self.result)]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

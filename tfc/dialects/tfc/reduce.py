@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xdsl.dialects.builtin import IntegerType, UnitAttr, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import operand_def, opt_prop_def, prop_def, result_def
 
-from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, float_range, ints, tfc_op
+from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, flat, float_range, ints, tfc_op
 from tfc.dialects.tfc.combine import (
     UFUNCS,
     ExtremeKind,
@@ -25,7 +25,7 @@ from tfc.dialects.tfc.combine import (
 )
 from tfc.dialects.tfc.constant import ConstantOp, splat, splat_like
 from tfc.dialects.tfc.elementwise import CastOp, DivOp, MulOp
-from tfc.dialects.tfc.pointwise import HALVES, SPECIALS
+from tfc.dialects.tfc.pointwise import HALVES, SPECIALS, formula
 from tfc.dialects.tfc.scalar import Scalars
 from tfc.dialects.tfc.shape import BroadcastOp, Integer, IntList, ShapeOfOp, SliceOp, integer
 from tfc.dialects.tfc.types import (
@@ -50,6 +50,9 @@ from tfc.dialects.tfc.window import (
 )
 from tfc.dims import Dim, product
 from tfc.errors import require
+
+if TYPE_CHECKING:
+    from tfc.dialects.tfc.formula import Formula
 
 __all__ = [
     "ArgReduceOp", "CumulativeOp", "ExtremeKindAttr", "MeanOp", "ReduceKind", "ReduceKindAttr", "ReduceOp", "WindowArgMaxOp",
@@ -120,6 +123,27 @@ class ReduceOp(TensorOp):
 
         start = at.constant(identity(kind, of), of)
         return at.fold([shape[a] for a in axes], [start], step, combine=both)[0]
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        f, kind, axes = formula(emit), str(self.kind.data), list(self.axes.get_values())
+        if kind == "sum":
+            return [f.spread(g[0], self.x, axes)]
+        if kind == "prod":
+            return [self._grad_of_product(f, g[0], axes)]
+        # Equal extremes share the gradient.
+        best = f.compare("eq", self.x, f.spread(self.result, self.x, axes))
+        count = f.reduce("sum", f.cast(best, element(self.x)), axes)
+        return [f.select(best, f.spread(f.div(g[0], count), self.x, axes), 0.0)]
+
+    def _grad_of_product(self, f: Formula, g: SSAValue, axes: Sequence[int]) -> SSAValue:
+        """Of a 0, the product of the others; of what stands beside a 0, nothing."""
+        is_zero = f.compare("eq", self.x, 0.0)
+        others = f.select(is_zero, 1.0, self.x)
+        zeros = f.reduce("sum", f.cast(is_zero, element(self.x)), axes)
+        rest = f.mul(g, f.reduce("prod", others, axes))
+        alone, none = (f.select(f.compare("eq", zeros, n), rest, 0.0) for n in (1.0, 0.0))
+        beside = f.div(f.spread(none, self.x, axes), others)
+        return f.select(is_zero, f.spread(alone, self.x, axes), beside)
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -273,6 +297,8 @@ class ArgReduceOp(TensorOp):
         start = [at.read(0, position(0)), at.constant(0, self.element)]
         return at.fold([shape_of(self.x)[axis]], start, step)[1]
 
+    grad = flat
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         def make(kind: str, axis: int, *rest: Attribute) -> Any:
@@ -351,6 +377,15 @@ class CumulativeOp(TensorOp):
             return [combine(at.emit, kind, of, carried[0], x)]
 
         return at.fold([before + own], [at.constant(identity(kind, of), of)], step)[0]
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        f, axis = formula(emit), self.axis.value.data
+        turned = (self.exclusive is not None, self.reverse is None)
+        if self.kind.data == "sum":
+            return [emit(CumulativeOp(g[0], "sum", axis, *turned))]
+        # Each product that an element is in, by the element: NaN of 0, as in TensorFlow.
+        total = emit(CumulativeOp(f.mul(g[0], self.result), "sum", axis, *turned))
+        return [f.div(total, self.x)]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

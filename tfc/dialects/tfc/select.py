@@ -15,8 +15,8 @@ from xdsl.irdl import irdl_attr_definition, operand_def, prop_def, result_def
 from xdsl.utils.str_enum import StrEnum
 
 from tfc.dialects import kernel
-from tfc.dialects.tfc.base import Emit, Sample, float_range, tfc_op
-from tfc.dialects.tfc.pointwise import HALVES, SPECIALS, ElementwiseOp, UnaryOp
+from tfc.dialects.tfc.base import Emit, Sample, flat, float_range, tfc_op
+from tfc.dialects.tfc.pointwise import HALVES, SPECIALS, ElementwiseOp, UnaryOp, formula
 from tfc.dialects.tfc.scalar import (
     Scalars,
     element_type,
@@ -90,6 +90,8 @@ class CompareOp(ElementwiseOp):
             predicate = ("u" if is_unsigned(kind) or is_bool(kind) else "s") + predicate
         return emit(kernel.CompareOp(predicate, *args))
 
+    grad = flat
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         x, y = (a.ravel() for a in np.meshgrid(SPECIALS, SPECIALS))
@@ -142,6 +144,10 @@ class SelectOp(ElementwiseOp):
     def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
         return emit(kernel.SelectOp(*args))
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        f = formula(emit)
+        return [None, f.select(self.condition, g[0], 0.0), f.select(self.condition, 0.0, g[0])]
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         c = np.arange(15).reshape(3, 5) % 3 == 0
@@ -183,6 +189,9 @@ class CastOp(ElementwiseOp):
 
     def scalar(self, emit: Emit, *args: SSAValue) -> SSAValue:
         return Scalars(emit).convert(args[0], element(self.x), self.to)
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [emit(CastOp(g[0], element(self.x)))]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -256,6 +265,8 @@ class BitcastOp(ElementwiseOp):
             x = emit(kernel.CastOp("extf", x, with_element(x, kernel_element(new))))
         return x
 
+    grad = flat
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         from tfc.dialects.tfc.types import element_of
@@ -278,6 +289,8 @@ class ClassifyOp(UnaryOp):
 
     def reference(self, *args: Array) -> Array:
         return np.asarray(type(self).UFUNC(args[0]))
+
+    grad = flat
 
 
 @tfc_op

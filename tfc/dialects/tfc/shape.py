@@ -8,15 +8,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import operand_def, prop_def, result_def, var_operand_def
 
-from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, float_range, ints, tfc_op
+from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, flat, float_range, ints, tfc_op
 from tfc.dialects.tfc.gather import GatherElementsOp, GatherOp
 from tfc.dialects.tfc.indexing import reshaped_index
+from tfc.dialects.tfc.pointwise import formula
 from tfc.dialects.tfc.types import (
     Array,
     Shape,
@@ -78,6 +80,9 @@ class ReshapeOp(TensorOp):
     def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
         return at.read(0, reshaped_index(index, self.shape.data, shape_of(self.x)))
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [emit(ReshapeOp(g[0], shape_of(self.x)))]
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         pairs = [((6, 4), (2, 3, 4)), ((2, 3, 4), (2, 12)), ((2, 3, 4), (6, 4)), ((3, 4), (4, 3)),
@@ -121,6 +126,9 @@ class TransposeOp(TensorOp):
         for i, d in zip(index, self.perm.get_values(), strict=True):
             where[d] = i
         return at.read(0, where)
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [emit(TransposeOp(g[0], [int(d) for d in np.argsort(self.perm.get_values())]))]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -171,6 +179,12 @@ class BroadcastOp(TensorOp):
     def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
         pairs = zip(shape_of(self.x), self.dims.get_values(), strict=True)
         return at.read(0, [0 if n == 1 and self.shape.data[d] != 1 else index[d] for n, d in pairs])
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        f, dims, source = formula(emit), list(self.dims.get_values()), shape_of(self.x)
+        stretched = [d for n, d in zip(source, dims, strict=True) if n == 1 and self.shape.data[d] != 1]
+        axes = [d for d in range(len(self.shape.data)) if d not in dims or d in stretched]
+        return [f.reshape(f.reduce("sum", g[0], axes) if axes else g[0], source)]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -241,6 +255,12 @@ class SliceOp(TensorOp):
         each = zip(self.starts.data, index, self.strides.get_values(), strict=True)
         return at.read(0, [b + i * s for b, i, s in each])
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        strides = list(self.strides.get_values())
+        each = zip(shape_of(self.x), self.starts.data, self.sizes.data, strides, strict=True)
+        high = [n - b - ((size - 1) * s + 1 if size != 0 else 0) for n, b, size, s in each]
+        return [padded(emit, g[0], self.starts.data, high, [s - 1 for s in strides])]
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         cases = [((5, 7), (1, 2), (3, 4), (1, 1)), ((9,), (0,), (3,), (4,)), ((9,), (1,), (3,), (3,)),
@@ -282,6 +302,9 @@ class ReverseOp(TensorOp):
     def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
         axes, shape = self.axes.get_values(), shape_of(self.x)
         return at.read(0, [shape[d] - 1 - i if d in axes else i for d, i in enumerate(index)])
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [emit(ReverseOp(g[0], list(self.axes.get_values())))]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -363,6 +386,12 @@ class PadOp(TensorOp):
             where.append(position)
         return at.guard(inside, lambda: at.read(0, where), lambda: at.read(1, []))
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        f, (low, _, interior) = formula(emit), self._amounts()
+        inner = emit(SliceOp(g[0], low, shape_of(self.x), [i + 1 for i in interior]))
+        axes = list(range(len(low)))
+        return [inner, f.sub(f.reduce("sum", g[0], axes), f.reduce("sum", inner, axes))]
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         x, v = float_range(3, 4), np.array(9.5, np.float32)
@@ -373,6 +402,32 @@ class PadOp(TensorOp):
             Sample(lambda x, v: cls(x, v, [2, 0], [1, 0], [1, 0]), x[:0], v),
             Sample(lambda x, v: cls(x, v, [1], [1]), np.array([1, -2], np.int8), np.array(7, np.int8)),
         ]
+
+
+def padded(
+    emit: Emit, x: SSAValue, low: Sequence[Dim], high: Sequence[Dim], interior: Sequence[int]
+) -> SSAValue:
+    """``x`` with zeros around and between its elements; negative amounts cut off.
+
+    Amounts that are functions of named dims are added by concatenation, and are not negative.
+    """
+    from tfc.dialects.tfc.constant import scalar_constant, splat
+
+    known_low, known_high = ([a if isinstance(a, int) else 0 for a in amounts] for amounts in (low, high))
+    around = [[max(a, 0) for a in amounts] for amounts in (known_low, known_high)]
+    if any(a for amounts in (*around, interior) for a in amounts):
+        x = emit(PadOp(x, emit(scalar_constant(0, element(x))), around[0], around[1], interior))
+    before, after = ([max(-a, 0) for a in amounts] for amounts in (known_low, known_high))
+    if any(before) or any(after):
+        sizes = [n - b - a for n, b, a in zip(shape_of(x), before, after, strict=True)]
+        x = emit(SliceOp(x, before, sizes, [1] * len(sizes)))
+    for axis, amounts in enumerate(zip(low, high, strict=True)):
+        if any(not isinstance(a, int) for a in amounts):
+            shape = shape_of(x)
+            ends = [0 if isinstance(a, int) else a for a in amounts]
+            zeros = [splat(emit, (*shape[:axis], n, *shape[axis + 1 :]), 0, element(x)) for n in ends]
+            x = emit(ConcatOp([zeros[0], x, zeros[1]], axis))
+    return x
 
 
 @tfc_op
@@ -427,6 +482,16 @@ class ConcatOp(TensorOp):
         here = [(index[axis], extent)]
         return at.guard(here, lambda: at.read(k, index), lambda: self._from(at, beyond, k + 1))
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        axis, start = self.axis.value.data, cast("Dim", 0)
+        parts: list[SSAValue | None] = []
+        for x in self.xs:
+            shape = shape_of(x)
+            starts: list[Dim] = [start if d == axis else 0 for d in range(len(shape))]
+            parts.append(emit(SliceOp(g[0], starts, shape, [1] * len(shape))))
+            start = start + shape[axis]
+        return parts
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         x, y = float_range(2, 3), float_range(2, 4)
@@ -469,6 +534,8 @@ class ShapeOfOp(TensorOp):
         if len(shape) == 1:
             return at.value(shape[0], i64)
         return at.guard([(i, 1)], lambda: at.value(shape[0], i64), lambda: self._extent(at, i - 1, shape[1:]))
+
+    grad = flat
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -517,6 +584,9 @@ class BandPartOp(TensorOp):
             inside.append((upper + m - n, upper + rows))
         kind = element(self.x)
         return at.guard(inside, lambda: at.read(0, index), lambda: at.constant(0, kind))
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [emit(BandPartOp(g[0], self.lower.value.data, self.upper.value.data))]
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

@@ -11,6 +11,7 @@ the text says nothing. A token that nobody takes still happens if the function r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from xdsl.dialects.builtin import StringAttr
 from xdsl.dialects.utils.enum_attribute import EnumAttribute
@@ -27,7 +28,7 @@ from xdsl.irdl import (
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect
 from xdsl.utils.str_enum import StrEnum
 
-from tfc.dialects.tfc.base import Sample, TensorOp, tfc_op
+from tfc.dialects.tfc.base import Emit, Sample, TensorOp, tfc_op
 from tfc.dialects.tfc.types import (
     Array,
     ControlType,
@@ -180,6 +181,9 @@ class GateOp(StateOp):
 
     def infer(self) -> Sequence[Attribute]:
         return [self.value.type]
+
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        return [g[0], *(None for _ in self.after)]
 
 
 @tfc_op

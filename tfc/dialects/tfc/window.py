@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import i64
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import operand_def, prop_def, result_def
 
-from tfc.dialects.tfc.base import Access, Sample, TensorOp, float_range, ints, tfc_op
+from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, flat, float_range, ints, tfc_op
 from tfc.dialects.tfc.combine import (
     UFUNCS,
     ReduceKind,
@@ -20,9 +20,9 @@ from tfc.dialects.tfc.combine import (
     displaces,
     identity,
 )
-from tfc.dialects.tfc.pointwise import HALVES, SPECIALS
+from tfc.dialects.tfc.pointwise import HALVES, SPECIALS, formula
 from tfc.dialects.tfc.scalar import Scalars
-from tfc.dialects.tfc.shape import IntList
+from tfc.dialects.tfc.shape import IntList, padded
 from tfc.dialects.tfc.types import (
     Array,
     Shape,
@@ -191,6 +191,26 @@ class WindowReduceOp(WindowOp):
         start = at.constant(identity(kind, of), of)
         return at.fold([window[d] for d in moving], [start], step, combine=both)[0]
 
+    def grad(self, emit: Emit, *g: Any) -> Sequence[SSAValue | None]:
+        from tfc.dialects.tfc.gradient import WindowUnpoolOp
+
+        shape, windows = shape_of(self.x), self.windows()
+        if self.kind.data == "sum":
+            return [self._grad_of_sum(emit, g[0])]
+        x = self.x if self.kind.data == "max" else formula(emit).neg(self.x)
+        return [emit(WindowUnpoolOp(emit(WindowArgMaxOp(x, *windows)), g[0], shape, *windows))]
+
+    def _grad_of_sum(self, emit: Emit, g: SSAValue) -> SSAValue:
+        """Each element was in as many windows as the turned window now finds of the spread ``g``."""
+        window, strides, dilations, low, _ = self.windows()
+        reach = [(w - 1) * d for w, d in zip(window, dilations, strict=True)]
+        each = zip(shape_of(self.x), shape_of(g), strides, low, strict=True)
+        high = [n + b - ((m - 1) * s + 1) for n, m, s, b in each]
+        before = [r - b for r, b in zip(reach, low, strict=True)]
+        spread = padded(emit, g, before, high, [s - 1 for s in strides])
+        ones, none = [1] * len(window), [0] * len(window)
+        return emit(WindowReduceOp(spread, "sum", window, ones, dilations, none, none))
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         def make(kind: str, *args: Sequence[int]) -> Any:
@@ -286,6 +306,8 @@ class WindowArgMaxOp(WindowOp):
 
         start = [at.constant(identity("max", of), of), at.constant(-1, i64)]
         return at.fold(window, start, step)[1]
+
+    grad = flat
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

@@ -1,0 +1,114 @@
+"""Gradients through a list of operations, from the last to the first.
+
+    %y = tfc.dot %x, %w         vjp([dot], [(%y, %g)], [%x, %w], emit)
+                                %dx = tfc.dot %g, %w
+                                %dw = tfc.dot %x, %g
+
+Each operation says itself what its operands get from its results (`TensorOp.grad`). Here their answers are
+put together: only operations between the inputs and the seeds are asked, and a value that several
+of them read gets the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from xdsl.dialects.builtin import TensorType, UnrankedTensorType
+from xdsl.ir import Operation, SSAValue
+
+from tfc.dialects.tfc.base import Emit, TensorOp
+from tfc.dialects.tfc.types import element, is_float, shape_of
+from tfc.errors import GraphError, InternalError
+
+Gradient = SSAValue | None
+"""A value of the type of what it is the gradient of; None is zero."""
+
+Seeds = Iterable[tuple[SSAValue, Gradient]]
+"""Values, each with its gradient."""
+
+
+class MissingGradient(GraphError):
+    """An operation between the inputs and the result that cannot be differentiated."""
+
+
+def vjp(
+    ops: Sequence[Operation], seeds: Seeds, inputs: Sequence[SSAValue], emit: Emit
+) -> list[Gradient]:
+    """The gradients of ``inputs``, given those of some results of ``ops``.
+
+    Args:
+        ops: operations in an order in which they can run.
+        seeds: results (or inputs) and their gradients.
+        inputs: values that come before ``ops``. Of one that is listed twice, the first has it all.
+
+    Raises:
+        MissingGradient: an operation on the way has none.
+    """
+    path = _between(ops, inputs)
+    found: dict[SSAValue, Gradient] = {}
+    for value, g in seeds:
+        found[value] = _sum(emit, found.get(value), g)
+    for op in reversed(path):
+        gs = [found.pop(r, None) for r in op.results]
+        if any(g is not None for g in gs):
+            for operand, g in zip(op.operands, gradients(op, emit, gs), strict=True):
+                if g is not None:
+                    found[operand] = _sum(emit, found.get(operand), fitted(emit, g, operand))
+    return [found.pop(v, None) for v in inputs]
+
+
+def gradients(op: Operation, emit: Emit, gs: Sequence[Gradient]) -> Sequence[Gradient]:
+    """What the operands of ``op`` get; integers and bools have no gradient."""
+    assert isinstance(op, TensorOp), "only tensor operations give tensors"
+    return [g if is_real(o) else None for g, o in zip(op.grad(emit, *gs), op.operands, strict=True)]
+
+
+def of_composite(op: TensorOp, emit: Emit, gs: Sequence[Gradient]) -> Sequence[Gradient]:
+    """The gradient of what a composite is made of.
+
+    Raises:
+        MissingGradient: it is no composite.
+    """
+    if not op.is_composite():
+        raise MissingGradient(f"'{op.name}' has no gradient")
+    made: list[Operation] = []
+
+    def record(new: Operation) -> SSAValue:
+        made.append(new)
+        return emit(new)
+
+    return vjp(made, zip(op.decompose(record), gs, strict=True), op.operands, emit)
+
+
+def is_real(value: SSAValue) -> bool:
+    """Whether a value has a gradient at all: it is a tensor of floats."""
+    return isinstance(value.type, TensorType | UnrankedTensorType) and is_float(element(value))
+
+
+def fitted(emit: Emit, g: SSAValue, value: SSAValue) -> SSAValue:
+    """``g`` in the type of ``value``: extents that were written differently, and are equal."""
+    from tfc.dialects.tfc.shape import ReshapeOp
+
+    if g.type == value.type:
+        return g
+    if element(g) != element(value) or len(shape_of(g)) != len(shape_of(value)):
+        raise InternalError(f"a gradient of {value.type} is {g.type}")
+    return emit(ReshapeOp(g, shape_of(value)))
+
+
+def _between(ops: Sequence[Operation], inputs: Sequence[SSAValue]) -> list[Operation]:
+    """The operations that depend on ``inputs`` and give floats."""
+    reached, path = set(inputs), list[Operation]()
+    for op in ops:
+        if not reached.isdisjoint(op.operands) and (real := [r for r in op.results if is_real(r)]):
+            reached.update(real)
+            path.append(op)
+    return path
+
+
+def _sum(emit: Emit, x: Gradient, y: Gradient) -> Gradient:
+    from tfc.dialects.tfc.elementwise import AddOp
+
+    if x is None or y is None:
+        return x if y is None else y
+    return emit(AddOp(x, y))
