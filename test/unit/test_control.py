@@ -72,7 +72,7 @@ def test_the_meaning_of_loops_and_branches(rounds: int, capfd: pytest.CaptureFix
     assert capfd.readouterr().err == "".join(shown[: max(rounds, 0)])
 
 
-@pytest.mark.parametrize(("rounds", "words"), [(4, "i is 4 now"), (5, "index 4 is outside")])
+@pytest.mark.parametrize(("rounds", "words"), [(4, "i is 4 now"), (5, "an index is out of range")])
 def test_a_run_that_must_not_go_on(rounds: int, words: str) -> None:
     with pytest.raises(RunError, match=words):
         interpret(module(POWERS), [np.array(rounds, np.int32), X])

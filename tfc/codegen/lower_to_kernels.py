@@ -9,13 +9,18 @@
                                                   host.copy %t to %out, "3200"
 
 Runs after ``fuse`` and ``order-memory``: the order of the text is the order of the run. Fusions that
-are alike share one kernel. A reshape costs nothing: buffers are flat. A variable that is read is its
-storage, unless something is assigned to it while the value is still needed: then it is copied.
+are alike share one kernel. A reshape costs nothing: buffers are flat, and the row of an array is a part of
+it. A variable that is read is its storage, unless something is assigned to it while the value is still
+needed: then it is copied.
+
+A result of a branch has a buffer, to which each region copies what it yields. A value that a loop carries
+has one as well: it is copied there before the loop, and so is what the body yields. An array with another
+row is a copy of the array, and of the row into it. ``assign-buffers`` leaves out the copies that nobody needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
@@ -29,13 +34,24 @@ from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule.lower import lower_fusion
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.constant import ConstantOp
-from tfc.dialects.tfc.fusion import FusionOp
+from tfc.dialects.tfc.control import IfOp, RegionOp, UpdateRowOp, WhileOp
+from tfc.dialects.tfc.fusion import FusionOp, YieldOp
+from tfc.dialects.tfc.gather import GatherOp, out_of_range
 from tfc.dialects.tfc.shape import ReshapeOp
 from tfc.dialects.tfc.state import AssignOp, GateOp, JoinOp, ReadOp, VariableOp
-from tfc.dialects.tfc.types import LiteralAttr, ResourceType, TensorType, shape_of
+from tfc.dialects.tfc.types import (
+    LiteralAttr,
+    ResourceType,
+    TensorType,
+    element,
+    is_unsigned,
+    shape_of,
+    tensor_type,
+)
 from tfc.dims import Dim, names, symbol
 from tfc.errors import OptionError
-from tfc.location import stamp
+from tfc.location import describe, stamp
+from tfc.passes.blocks import accesses, variable_of
 
 ALIGNMENT = 64
 """Of every constant: one cache line, and the widest vector."""
@@ -70,7 +86,11 @@ class _Lowering:
         default_factory=dict[str, tuple[host.PortAttr, SSAValue]]
     )
     block: Block = field(default_factory=Block)
+    """Where operations go: the program's, or that of a region."""
     weights: int = 0
+    assigned: dict[Block, dict[str, list[Operation]]] = field(
+        default_factory=dict[Block, dict[str, list[Operation]]]
+    )
 
     def run(self) -> tuple[Sequence[kernel.FuncOp], host.ProgramOp]:
         body = self.function.body.block
@@ -82,9 +102,8 @@ class _Lowering:
         for k, argument in enumerate(body.args):
             self.buffers[argument] = self.emit(host.InputOp(k, host.buffer_of(argument.type)))
         places = [self.emit(host.OutputOp(k, host.buffer_of(o.type))) for k, o in enumerate(returned)]
-        self.positions = {op: k for k, op in enumerate(body.ops)}
-        for op in body.ops:
-            self.lower(op)
+        self.program, self.positions = self.block, dict[Operation, int]()
+        self.lower_all(body)
         for value, place in zip(returned, places, strict=True):
             self.emit(host.CopyOp(self.buffer(value), place, host.tensor_bytes(value.type)))
         variables = [port for port, _ in self.variables.values()]
@@ -120,17 +139,31 @@ class _Lowering:
         self.block.add_op(op)
         return op.results[0] if op.results else _NOTHING
 
+    def owner(self, op: Operation, source: Operation) -> SSAValue:
+        """Emit what gives a buffer where all regions see it."""
+        stamp(op, source.location)
+        self.program.add_op(op)
+        return op.results[0]
+
+    def copy(self, value: SSAValue, target: SSAValue, type_: Attribute, source: Operation) -> None:
+        self.emit(host.CopyOp(value, target, host.tensor_bytes(type_)), source)
+
     def buffer(self, value: SSAValue) -> SSAValue:
         """The buffer that holds ``value``; constants get their place when they are first needed."""
         owner = value.owner
         if isinstance(owner, ConstantOp):
             if owner.value not in self.constants:
                 op = host.ConstantOp(owner.value, self.weights, host.buffer_of(value.type))
-                self.constants[owner.value] = self.emit(op, owner)
+                self.constants[owner.value] = self.owner(op, owner)
                 size = owner.value.data.array.nbytes
                 self.weights += -(-size // ALIGNMENT) * ALIGNMENT
             return self.constants[owner.value]
         return self.buffers[value]
+
+    def lower_all(self, block: Block) -> None:
+        self.positions.update((op, k) for k, op in enumerate(block.ops))
+        for op in block.ops:
+            self.lower(op)
 
     def lower(self, op: Operation) -> None:
         match op:
@@ -146,7 +179,15 @@ class _Lowering:
                 self.read(op)
             case AssignOp():
                 self.assign(op)
-            case ConstantOp() | JoinOp() | ReturnOp():
+            case GatherOp():
+                self.row(op)
+            case UpdateRowOp():
+                self.update_row(op)
+            case IfOp():
+                self.branch(op)
+            case WhileOp():
+                self.loop(op)
+            case ConstantOp() | JoinOp() | ReturnOp() | YieldOp():
                 pass
             case _:
                 raise _too_early("fuse", f"'{op.name}' is in no fusion")
@@ -161,7 +202,7 @@ class _Lowering:
 
     def fresh(self, value: SSAValue, source: Operation) -> SSAValue:
         size = host.tensor_bytes(value.type)
-        made = self.emit(host.BufferOp(size, host.buffer_of(value.type)), source)
+        made = self.owner(host.BufferOp(size, host.buffer_of(value.type)), source)
         self.buffers[value] = made
         return made
 
@@ -184,7 +225,7 @@ class _Lowering:
         if name not in self.variables:
             port = host.port(name, handle.content)
             made = host.VariableOp(len(self.variables), host.buffer_of(handle.content))
-            self.variables[name] = (port, self.emit(made, op))
+            self.variables[name] = (port, self.owner(made, op))
         self.buffers[op.results[0]] = self.variables[name][1]
 
     def read(self, op: ReadOp) -> None:
@@ -192,24 +233,26 @@ class _Lowering:
         if not self.overwritten(op):
             self.buffers[value] = storage
             return
-        self.emit(host.CopyOp(storage, self.fresh(value, op), host.tensor_bytes(value.type)), op)
+        self.copy(storage, self.fresh(value, op), value.type, op)
 
     def overwritten(self, op: ReadOp) -> bool:
         """Whether the variable is assigned to before the last use of the value read."""
-        start, end = self.positions[op], self.last_use(op.results[0])
-        body = self.function.body.block.ops
-        return any(
-            isinstance(o, AssignOp)
-            and self.buffers.get(o.handle, self.storage(o.handle)) is self.buffers[op.handle]
-            and start < self.positions[o] < end
-            for o in body
-        )
+        name, position = variable_of(op), self.positions
+        assert op.parent is not None, "the operation stands in a block"
+        start, end = position[op], self.last_use(op.results[0])
+        # A loop that takes the value may read it after it assigned to the variable.
+        ends = {o: end + isinstance(o, RegionOp) for o in self.assigning(op.parent).get(name, ())}
+        return any(start < position[o] < last for o, last in ends.items())
 
-    def storage(self, handle: SSAValue) -> SSAValue | None:
-        owner = handle.owner
-        assert isinstance(owner, VariableOp), "handles come from variables"
-        known = self.variables.get(owner.variable.data)
-        return known[1] if known else None
+    def assigning(self, block: Block) -> Mapping[str, Sequence[Operation]]:
+        """The operations of a block that assign to each variable, themselves or inside."""
+        if block not in self.assigned:
+            found = self.assigned[block] = {}
+            for op in block.ops:
+                for access in accesses(op):
+                    if isinstance(access, AssignOp):
+                        found.setdefault(variable_of(access), []).append(op)
+        return self.assigned[block]
 
     def last_use(self, value: SSAValue) -> int:
         """The position of the last operation that reads the bytes of ``value``."""
@@ -217,15 +260,117 @@ class _Lowering:
         for use in value.uses:
             user = use.operation
             last = max(last, self.positions[user])
-            if isinstance(user, ReshapeOp | GateOp):
+            if isinstance(user, ReshapeOp | GateOp | GatherOp):
                 last = max(last, self.last_use(user.results[0]))
         return last
 
     def assign(self, op: AssignOp) -> None:
         if op.kind.data != "set":
             raise _too_early("expand-updates", f"'{op.name}' is no whole assignment")
-        storage, value = self.buffers[op.handle], self.buffer(op.value)
-        self.emit(host.CopyOp(value, storage, host.tensor_bytes(op.value.type)), op)
+        self.copy(self.buffer(op.value), self.buffers[op.handle], op.value.type, op)
+
+    # Rows of arrays
+
+    def row(self, op: GatherOp) -> None:
+        """A row is where it stands, unless the array may be written before the row is read."""
+        array = self.buffer(op.x)
+        view = self.emit(self.row_of(array, op, op.x, op.indices), op)
+        if any(isinstance(use.operation, UpdateRowOp) for use in op.x.uses):
+            self.copy(view, self.fresh(op.result, op), op.result.type, op)
+        else:
+            self.buffers[op.result] = view
+
+    def update_row(self, op: UpdateRowOp) -> None:
+        made = self.fresh(op.result, op)
+        self.copy(self.buffer(op.array), made, op.result.type, op)
+        place = self.emit(self.row_of(made, op, op.array, op.index), op)
+        self.copy(self.buffer(op.value), place, op.value.type, op)
+
+    def row_of(self, array: SSAValue, op: GatherOp | UpdateRowOp, x: SSAValue, index: SSAValue) -> host.RowOp:
+        extent, *rest = shape_of(x)
+        row = tensor_type(rest, element(x))
+        where = describe(op.location)
+        message = f"{where}: {out_of_range(op, extent)}" if where else out_of_range(op, extent)
+        return host.RowOp(
+            array,
+            self.buffer(index),
+            extent,
+            host.tensor_bytes(row),
+            message,
+            host.buffer_of(row),
+            is_unsigned(element(index)),
+        )
+
+    # Branches and loops
+
+    def region(self, region: Region, arguments: Sequence[SSAValue], places: Sequence[SSAValue]) -> Region:
+        """The operations of a region, whose results go to ``places``."""
+        block, outer = region.block, self.block
+        tensors = [a for a in block.args if isinstance(a.type, TensorType)]
+        self.buffers.update(zip(tensors, arguments, strict=True))
+        self.block = Block()
+        self.lower_all(block)
+        last = block.last_op
+        assert isinstance(last, YieldOp), "the verifier demands a terminator"
+        values = [o for o in last.operands if isinstance(o.type, TensorType)]
+        moves = [(self.buffer(v), p, v) for v, p in zip(values, places, strict=True)]
+        for source, target, value in self.in_order(moves, last):
+            self.copy(source, target, value.type, last)
+        made, self.block = self.block, outer
+        return Region(made)
+
+    def in_order(self, moves: Sequence[Move], source: Operation) -> Sequence[Move]:
+        """Moves that are made at once as moves one after the other: no place is read after it is written."""
+        pending = [m for m in moves if m[0] is not m[1]]
+        ordered: list[Move] = []
+        while pending:
+            read = [_root(s) for s, _, _ in pending]
+            free = next(
+                (m for k, m in enumerate(pending) if m[1] not in (*read[:k], *read[k + 1 :])), None
+            )
+            if free is None:  # they go round in a circle: one value steps aside
+                value, place, what = pending.pop(0)
+                aside = self.owner(host.BufferOp(host.tensor_bytes(what.type), host.buffer_of(what.type)), source)
+                self.copy(value, aside, what.type, source)
+                pending.append((aside, place, what))
+            else:
+                pending.remove(free)
+                ordered.append(free)
+        return ordered
+
+    def tensors(self, values: Sequence[SSAValue]) -> list[SSAValue]:
+        """The buffers of those that are no tokens."""
+        return [self.buffer(v) for v in values if isinstance(v.type, TensorType)]
+
+    def places(self, op: IfOp | WhileOp) -> list[SSAValue]:
+        return [self.fresh(r, op) for r in op.results if isinstance(r.type, TensorType)]
+
+    def branch(self, op: IfOp) -> None:
+        inputs, places = self.tensors(op.inputs), self.places(op)
+        then, otherwise = (self.region(r, inputs, places) for r in op.regions)
+        self.emit(host.IfOp(self.buffer(op.predicate), then, otherwise), op)
+
+    def loop(self, op: WhileOp) -> None:
+        places, invariants = self.places(op), self.tensors(op.invariants)
+        first = [o for o in op.carried if isinstance(o.type, TensorType)]
+        for value, place in zip(first, places, strict=True):
+            self.copy(self.buffer(value), place, value.type, op)
+        (more,) = op.yielded(op.condition)
+        holds = self.owner(host.BufferOp(1, host.buffer_of(more.type)), op)
+        condition = self.region(op.condition, [*places, *invariants], [holds])
+        body = self.region(op.body, [*places, *invariants], places)
+        self.emit(host.WhileOp(holds, condition, body), op)
+
+
+Move = tuple[SSAValue, SSAValue, SSAValue]
+"""A buffer, where its bytes go, and the value that they are."""
+
+
+def _root(buffer: SSAValue) -> SSAValue:
+    """The buffer of which ``buffer`` is a row."""
+    while isinstance(buffer.owner, host.RowOp):
+        buffer = buffer.owner.source
+    return buffer
 
 
 _NOTHING: SSAValue = None  # pyright: ignore # of operations without a result

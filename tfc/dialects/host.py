@@ -12,7 +12,14 @@
 Every byte has an owner: the caller (inputs, outputs), the model's weights (constants), the
 model's handle (variables), or the arena (buffers). Sizes and offsets are in bytes and may
 be expressions over ``dims``. The operations run in the order of the text; ``assign-buffers``
-gives buffers their place in the arena.
+gives buffers their place in the arena. Branches and loops have regions that see all buffers:
+
+    host.while {                               host.if %p : memref<1xi1> {
+      host.launch @less reads(%i, %n)            host.launch @f reads(%x) writes(%y) ...
+          writes(%more) ...                    } else {
+    } more %more : memref<1xi1> do {             host.copy %x to %y, "400" ...
+      host.launch @step ...                    }
+    }
 
 Buffers are typed as the kernels see them: flat, signless (see `tfc.dialects.kernel`). The ports
 keep the types of the graph.
@@ -31,6 +38,7 @@ from xdsl.dialects.builtin import (
     SymbolNameConstraint,
     SymbolRefAttr,
     TensorType,
+    UnitAttr,
     i64,
 )
 from xdsl.ir import Attribute, Block, Dialect, ParametrizedAttribute, Region, SSAValue
@@ -57,6 +65,7 @@ from xdsl.traits import (
     MemoryWriteEffect,
     NoTerminator,
     Pure,
+    RecursiveMemoryEffect,
     SymbolOpInterface,
 )
 from xdsl.utils.exceptions import VerifyException
@@ -161,7 +170,7 @@ class ProgramOp(IRDLOperation):
         kernels = {
             f.sym_name.data: f for f in (parent.regions[0].block.ops if parent else ()) if isinstance(f, FuncOp)
         }
-        for op in self.body.block.ops:
+        for op in self.body.walk():
             if isinstance(op, PortOp) and op.position >= len(ports := given[op.name]):
                 message = f"expected a position below {len(ports)}, got {op.position}"
                 raise VerifyException(f"'{op.name}' (C1): {message}")
@@ -336,6 +345,97 @@ class CopyOp(IRDLOperation):
         return parse(self.bytes.data)
 
 
+@irdl_op_definition
+class RowOp(IRDLOperation):
+    """The ``bytes`` bytes of ``source`` from row ``index`` on; no other row is touched through it.
+
+    ``message`` is the error of the run where the index is not in ``[0, extent)``.
+    """
+
+    name = "host.row"
+    source = operand_def(Buffer)
+    index = operand_def(Buffer)
+    extent = prop_def(StringAttr)
+    bytes = prop_def(StringAttr)
+    message = prop_def(StringAttr)
+    unsigned = opt_prop_def(UnitAttr)
+    result = result_def(Buffer)
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+    assembly_format = (
+        "$source `at` (`unsigned` $unsigned^)? $index `below` $extent `rows` `of` $bytes `,` $message attr-dict "
+        "`:` type($source) `,` type($index) `->` type($result)"
+    )
+
+    def __init__(
+        self,
+        source: SSAValue,
+        index: SSAValue,
+        extent: Dim,
+        size: Dim,
+        message: str,
+        result: Attribute,
+        unsigned: bool = False,
+    ) -> None:
+        texts = {"extent": str(extent), "bytes": str(size), "message": message}
+        properties: dict[str, Attribute | None] = {k: StringAttr(t) for k, t in texts.items()}
+        properties["unsigned"] = UnitAttr() if unsigned else None
+        super().__init__(operands=[source, index], properties=properties, result_types=[result])
+
+
+@irdl_op_definition
+class SwapOp(IRDLOperation):
+    """Let each of two buffers be the bytes that the other one was: no byte is moved.
+
+    (C1) Both are a ``host.buffer``, of one size.
+    """
+
+    name = "host.swap"
+    x = operand_def(Buffer)
+    y = operand_def(Buffer)
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+    assembly_format = "$x `,` $y attr-dict `:` type($x) `,` type($y)"
+
+    def __init__(self, x: SSAValue, y: SSAValue) -> None:
+        super().__init__(operands=[x, y])
+
+    def verify_(self) -> None:
+        sizes = [o.owner.bytes for o in self.operands if isinstance(o.owner, BufferOp)]
+        if len(sizes) != 2 or sizes[0] != sizes[1]:
+            raise VerifyException(f"'{self.name}' (C1): expected two buffers of one size, got {sizes}")
+
+
+@irdl_op_definition
+class IfOp(IRDLOperation):
+    """Run ``then`` where the byte of ``predicate`` is not 0, and ``otherwise`` where it is."""
+
+    name = "host.if"
+    predicate = operand_def(Buffer)
+    then = region_def("single_block")
+    otherwise = region_def("single_block")
+    traits = traits_def(NoTerminator(), RecursiveMemoryEffect())
+    assembly_format = "$predicate `:` type($predicate) attr-dict-with-keyword $then `else` $otherwise"
+
+    def __init__(self, predicate: SSAValue, then: Region, otherwise: Region) -> None:
+        super().__init__(operands=[predicate], regions=[then, otherwise])
+
+
+@irdl_op_definition
+class WhileOp(IRDLOperation):
+    """Run ``condition``; where the byte of ``predicate`` is not 0 then, run ``body``, and begin again."""
+
+    name = "host.while"
+    predicate = operand_def(Buffer)
+    condition = region_def("single_block")
+    body = region_def("single_block")
+    traits = traits_def(NoTerminator(), RecursiveMemoryEffect())
+    assembly_format = (
+        "$condition `more` $predicate `:` type($predicate) attr-dict-with-keyword `do` $body"
+    )
+
+    def __init__(self, predicate: SSAValue, condition: Region, body: Region) -> None:
+        super().__init__(operands=[predicate], regions=[condition, body])
+
+
 def _verify_launch(launch: LaunchOp, kernel: FuncOp | None) -> None:
     if kernel is None:
         raise VerifyException(f"'{launch.name}' (C2): there is no kernel @{launch.callee}")
@@ -351,6 +451,7 @@ Host = Dialect(
     "host",
     [
         ProgramOp, InputOp, OutputOp, VariableOp, ConstantOp, BufferOp, ViewOp, LaunchOp, CopyOp,
+        RowOp, SwapOp, IfOp, WhileOp,
     ],
     [PortAttr],
 )  # fmt: skip

@@ -4,17 +4,24 @@
     host.launch @k reads(%x) writes(%t)   ->   host.launch @k reads(%x) writes(%y)
     host.copy %t to %y, "400"
 
-1. A buffer that is only copied into an output or a variable in the end is that output or variable
-   from the start.
+1. Two that are copied one to the other, and of which neither is written while the other is still needed, are
+   one: an output is written directly, a value that a loop carries is updated where it stands.
 2. A kernel that may work in place writes over an operand that nobody reads afterwards.
-3. What is left is laid out so that buffers needed at the same time do not overlap
+3. What is copied at the end of a loop's body all the same changes places with the copy: two pointers are
+   exchanged, and no byte is moved.
+4. What is left is laid out so that buffers needed at the same time do not overlap
    (`tfc.passes.memory_plan`).
+
+What is needed when is told by `tfc.passes.liveness`, with branches and loops taken into account.
+
+Source: Chaitin et al., "Register allocation via coloring", Computer Languages 6, 1981: two names that are
+copied may share a place unless one is written while the other is live.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
@@ -23,11 +30,11 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from tfc.dialects import host, kernel
-from tfc.dims import Dim, parse
+from tfc.dims import Dim
+from tfc.passes.liveness import Liveness, Owner, is_whole, owner, positions
 from tfc.passes.memory_plan import SymbolicInterval, plan_symbolic
 
-Owner = host.BufferOp | host.InputOp | host.OutputOp | host.VariableOp | host.ConstantOp
-"""The operation that a buffer of the program, through its views, begins with."""
+Kernels = Mapping[str, kernel.FuncOp]
 
 
 @dataclass(frozen=True)
@@ -43,106 +50,44 @@ class AssignBuffers(ModulePass):
                 assign(program, kernels)
 
 
-def assign(program: host.ProgramOp, kernels: dict[str, kernel.FuncOp]) -> None:
+def assign(program: host.ProgramOp, kernels: Kernels) -> None:
     """Do all of it for one program."""
-    block = program.body.block
-    _owners_first(block)
-    uses = Uses.of(program)
-    _write_targets_directly(block, uses, kernels)
-    uses = Uses.of(program)
-    for launch in [op for op in block.ops if isinstance(op, host.LaunchOp)]:
-        _work_in_place(launch, kernels[launch.callee], uses)
-    for op in [op for op in block.ops if isinstance(op, host.BufferOp)]:
+    _owners_first(program.body.block)
+    live = Liveness.of(program)
+    _join_copied(live, kernels)
+    for launch in [op for op in live.steps if isinstance(op, host.LaunchOp)]:
+        _work_in_place(launch, kernels, live)
+    swapped = _swap(live)
+    for op in [op for op in program.body.block.ops if isinstance(op, host.BufferOp)]:
         if op.result.first_use is None:
             Rewriter.erase_op(op)
-    buffers, intervals = live_intervals(program)
+    buffers, intervals = live_intervals(live, swapped)
     offsets, total = plan_symbolic(intervals)
     for buffer, offset in zip(buffers, offsets, strict=True):
         buffer.properties["offset"] = StringAttr(str(offset))
     program.properties["arena"] = StringAttr(str(total))
 
 
-def live_intervals(program: host.ProgramOp) -> tuple[list[host.BufferOp], list[SymbolicInterval]]:
-    """The buffers of a program, and from which to which step each is needed."""
-    uses = Uses.of(program)
-    buffers = [op for op in uses.steps if isinstance(op, host.BufferOp)]
-    spans = [SymbolicInterval(uses.first(b), uses.last(b), b.size) for b in buffers]
+def live_intervals(
+    live: Liveness, swapped: Sequence[tuple[host.BufferOp, host.BufferOp, int]]
+) -> tuple[list[host.BufferOp], list[SymbolicInterval]]:
+    """The buffers of a program, and from which to which step each is needed.
+
+    Args:
+        swapped: pairs that change places, and the steps at which both are needed for that.
+    """
+    buffers = [op for op in live.program.body.block.ops if isinstance(op, host.BufferOp)]
+    needed = {b: live.needed(b) for b in buffers}
+    for _ in swapped:  # a pair may meet another: as often as there are pairs
+        for x, y, inside in swapped:
+            needed[x] = needed[y] = needed[x] | needed[y] | inside
+    spans = [SymbolicInterval(*_ends(needed[b]), b.size) for b in buffers]
     return buffers, spans
 
 
-@dataclass
-class Uses:
-    """At which steps (launches and copies, counted) each owner's bytes are read or written."""
-
-    program: host.ProgramOp
-    steps: dict[Owner, list[int]] = field(default_factory=dict[Owner, list[int]])
-    writes: dict[Owner, list[int]] = field(default_factory=dict[Owner, list[int]])
-    number: dict[Operation, int] = field(default_factory=dict[Operation, int])
-    acting: list[Operation] = field(default_factory=list[Operation])
-
-    @classmethod
-    def of(cls, program: host.ProgramOp) -> Uses:
-        found = cls(program)
-        for op in program.body.block.ops:
-            if not isinstance(op, host.LaunchOp | host.CopyOp):
-                continue
-            step = found.number[op] = len(found.acting)
-            found.acting.append(op)
-            reads, writes = (
-                (op.reads, op.writes) if isinstance(op, host.LaunchOp) else ((op.source,), (op.target,))
-            )
-            for value in (*reads, *writes):
-                found.steps.setdefault(owner(value), []).append(step)
-            for value in writes:
-                found.writes.setdefault(owner(value), []).append(step)
-        return found
-
-    def first(self, op: Owner) -> int:
-        return self.steps[op][0]
-
-    def last(self, op: Owner) -> int:
-        return self.steps[op][-1]
-
-    def between(self, op: Owner, low: int, high: int) -> bool:
-        """Whether the owner's bytes are touched at a step of ``low..high``."""
-        return any(low <= s <= high for s in self.steps.get(op, ()))
-
-    def merge(self, kept: Owner, gone: Owner) -> None:
-        """``gone`` is now the same bytes as ``kept``."""
-        for table in (self.steps, self.writes):
-            table[kept] = sorted(table.get(kept, []) + table.pop(gone, []))
-
-    def size(self, op: Owner) -> Dim | None:
-        """Bytes of a buffer or port."""
-        program = self.program
-        match op:
-            case host.BufferOp():
-                return op.size
-            case host.OutputOp():
-                return host.tensor_bytes(program.outputs.data[op.position].content)
-            case host.VariableOp():
-                return host.tensor_bytes(program.variables.data[op.position].content)
-            case _:
-                return None
-
-
-def owner(value: SSAValue) -> Owner:
-    """Whose bytes ``value`` is, through views."""
-    op = value.owner
-    while isinstance(op, host.ViewOp):
-        op = op.source.owner
-    assert isinstance(op, Owner), "the verifier excludes other buffers"
-    return op
-
-
-def _is_whole(value: SSAValue) -> bool:
-    """Whether ``value`` starts where its owner's bytes start."""
-    op = value.owner
-    while isinstance(op, host.ViewOp):
-        if parse(op.offset.data) != 0:
-            return False
-        op = op.source.owner
-    return True
+def _ends(steps: int) -> tuple[int, int]:
+    first = (steps & -steps).bit_length() - 1
+    return max(first, 0), max(steps.bit_length() - 1, 0)
 
 
 def _owners_first(block: Block) -> None:
@@ -155,43 +100,79 @@ def _owners_first(block: Block) -> None:
     block.add_ops(rest)
 
 
-def _write_targets_directly(
-    block: Block, uses: Uses, kernels: Mapping[str, kernel.FuncOp]
-) -> None:
-    for copy in [op for op in block.ops if isinstance(op, host.CopyOp)]:
-        source, target = owner(copy.source), owner(copy.target)
-        if not isinstance(source, host.BufferOp) or not isinstance(target, host.OutputOp | host.VariableOp):
+# Copies.
+
+
+def _join_copied(live: Liveness, kernels: Kernels) -> None:
+    """Make one of what is copied where that changes nothing. Inner loops come first: they run most."""
+    copies = [op for op in live.steps if isinstance(op, host.CopyOp)]
+    touching: dict[Owner, list[host.CopyOp]] = {}
+    for copy in copies:
+        for end in {owner(copy.source), owner(copy.target)}:
+            touching.setdefault(end, []).append(copy)
+    for copy in sorted(copies, key=live.depth, reverse=True):
+        if copy.parent is None:
             continue
-        whole = _is_whole(copy.source) and _is_whole(copy.target)
-        if whole and uses.size(source) == uses.size(target) and _may_be(source, target, copy, uses, kernels):
-            uses.steps[target].remove(uses.number[copy])
-            uses.steps[source].remove(uses.number[copy])
-            uses.writes[target].remove(uses.number[copy])
-            uses.merge(target, source)
-            Rewriter.erase_op(copy)
+        source, target = owner(copy.source), owner(copy.target)
+        if source is target:
+            if is_whole(copy.source) and is_whole(copy.target):
+                _drop(copy, live)
+            continue
+        if not is_whole(copy.source) or not is_whole(copy.target) or live.size(source) != live.size(target):
+            continue
+        if isinstance(source, host.OutputOp) and isinstance(target, host.BufferOp):
+            source, target = target, source
+        joined = isinstance(source, host.BufferOp) and isinstance(
+            target, host.BufferOp | host.OutputOp | host.VariableOp
+        )
+        if not joined or (isinstance(target, host.VariableOp) and not _at_once(source, copy, live)):
+            continue
+        between = [c for c in touching[source] if c.parent is not None and _joins(c, source, target)]
+        if not _interfere(source, target, between, live, kernels):
+            for made in between:
+                _drop(made, live)
+            live.merge(target, source)
+            touching[target] += touching.pop(source)
             _replace(source, target)
 
 
-def _may_be(
-    source: host.BufferOp,
-    target: host.OutputOp | host.VariableOp,
-    copy: host.CopyOp,
-    uses: Uses,
-    kernels: Mapping[str, kernel.FuncOp],
+def _joins(copy: host.CopyOp, x: Owner, y: Owner) -> bool:
+    ends = owner(copy.source), owner(copy.target)
+    return ends in ((x, y), (y, x)) and is_whole(copy.source) and is_whole(copy.target)
+
+
+def _at_once(source: Owner, copy: host.CopyOp, live: Liveness) -> bool:
+    """Whether ``source`` is made beside ``copy``: a variable has no value of a loop that may yet fail."""
+    return all(live.steps[s].parent is copy.parent for s in positions(live.writes[source]))
+
+
+def _drop(copy: host.CopyOp, live: Liveness) -> None:
+    live.forget(copy)
+    Rewriter.erase_op(copy)
+
+
+def _interfere(
+    x: Owner, y: Owner, copies: Sequence[host.CopyOp], live: Liveness, kernels: Kernels
 ) -> bool:
-    """Whether ``source`` can be ``target`` from its first write on, without the copy."""
-    done, born, dies = uses.number[copy], uses.first(source), uses.last(source)
-    if uses.between(target, born + 1, done - 1):
-        return False  # the old value of the target is still wanted, or another one is written
-    maker = uses.acting[born]
-    if uses.between(target, born, min(born, done - 1)) and not (
-        isinstance(maker, host.LaunchOp)
-        and _in_place(maker, kernels[maker.callee], target, source)
+    """Whether ``x`` and ``y`` cannot be the same bytes once ``copies`` between them are gone."""
+    gone = 0
+    for copy in copies:
+        gone |= 1 << live.number[copy]
+    x_written, y_written = live.writes[x] & ~gone, live.writes[y] & ~gone
+    if x_written & live.after[y] or y_written & live.after[x] or x_written & y_written:
+        return True
+    for new, old, hazards in (
+        (x, y, x_written & live.reads[y] & ~gone),
+        (y, x, y_written & live.reads[x] & ~gone),
     ):
-        return False
-    if any(s > done for s in uses.writes.get(source, ())):
-        return False
-    return not any(done < s <= dies for s in uses.writes.get(target, ()))
+        for step in positions(hazards):
+            op = live.steps[step]
+            if not isinstance(op, host.LaunchOp) or not _in_place(op, kernels[op.callee], old, new):
+                return True
+    return False
+
+
+# Kernels in place.
 
 
 def _in_place(launch: host.LaunchOp, function: kernel.FuncOp, old: Owner, new: Owner) -> bool:
@@ -200,29 +181,56 @@ def _in_place(launch: host.LaunchOp, function: kernel.FuncOp, old: Owner, new: O
         return False
     flat: Sequence[int] = function.in_place.get_values()  # pyright: ignore # integers
     allowed = set(zip(flat[::2], flat[1::2], strict=True))
-    taken = [k for k, o in enumerate(launch.operands) if owner(o) is old]
-    written = [k for k, o in enumerate(launch.operands) if owner(o) is new]
-    whole = all(_is_whole(launch.operands[k]) for k in (*taken, *written))
+    count = len(launch.reads)
+    taken = [k for k, o in enumerate(launch.reads) if owner(o) is old]
+    written = [k for k, o in enumerate(launch.writes, count) if owner(o) is new]
+    whole = all(is_whole(launch.operands[k]) for k in (*taken, *written))
     return whole and len(written) == 1 and all((k, written[0]) in allowed for k in taken)
 
 
-def _work_in_place(launch: host.LaunchOp, function: kernel.FuncOp, uses: Uses) -> None:
-    step = uses.number[launch]
+def _work_in_place(launch: host.LaunchOp, kernels: Kernels, live: Liveness) -> None:
     for written in list(launch.writes):
-        new = owner(written)
-        if not isinstance(new, host.BufferOp | host.OutputOp) or uses.first(new) != step:
-            continue
         for taken in list(launch.reads):
-            old = owner(taken)
+            new, old = owner(written), owner(taken)
             if (
-                isinstance(old, host.BufferOp)
-                and uses.last(old) == step
-                and uses.size(old) == uses.size(new)
-                and _in_place(launch, function, old, new)
+                isinstance(new, host.BufferOp | host.OutputOp)
+                and isinstance(old, host.BufferOp)
+                and old is not new
+                and live.size(old) == live.size(new)
+                and not _interfere(new, old, [], live, kernels)
             ):
-                uses.merge(new, old)
+                live.merge(new, old)
                 _replace(old, new)
                 break
+
+
+# Places that are exchanged.
+
+
+def _swap(live: Liveness) -> list[tuple[host.BufferOp, host.BufferOp, int]]:
+    """Exchange places where a loop's body copies in the end; the pairs, and the steps of their loops."""
+    found: list[tuple[host.BufferOp, host.BufferOp, int]] = []
+    for copy in [op for op in live.steps if isinstance(op, host.CopyOp) and op.parent is not None]:
+        loop = copy.parent_op()
+        if not isinstance(loop, host.WhileOp) or copy.parent is not loop.body.block:
+            continue
+        x, y = owner(copy.source), owner(copy.target)
+        step = live.number[copy]
+        rest = live.span(loop.body.block) >> (step + 1) << (step + 1)
+        touched = (live.reads[x] | live.writes[x] | live.reads[y] | live.writes[y]) & rest
+        if (
+            isinstance(x, host.BufferOp)
+            and isinstance(y, host.BufferOp)
+            and is_whole(copy.source)
+            and is_whole(copy.target)
+            and x.bytes == y.bytes
+            and not live.after[x] >> step & 1
+            and not touched
+        ):
+            Rewriter.insert_op(host.SwapOp(x.result, y.result), InsertPoint.before(copy))
+            Rewriter.erase_op(copy)
+            found.append((x, y, live.span(loop.condition.block) | live.span(loop.body.block)))
+    return found
 
 
 def _replace(old: host.BufferOp, new: host.BufferOp | host.OutputOp | host.VariableOp) -> None:

@@ -21,6 +21,7 @@ from xdsl.passes import ModulePass
 
 from tfc.dialects.tfc.elementwise import AddOp, SubOp
 from tfc.dialects.tfc.state import AssignOp, ReadOp, VariableOp
+from tfc.passes.blocks import accesses
 from tfc.passes.rewriting import Emitter, replace
 
 
@@ -41,7 +42,7 @@ def _expand(block: Block) -> None:
     updates = [o for o in block.ops if isinstance(o, AssignOp)]
     if all(o.kind.data == "set" for o in updates):
         return
-    written = Counter(_variable(o.handle) for o in updates)
+    written = Counter(_variable(a.handle) for o in block.ops for a in accesses(o) if isinstance(a, AssignOp))
     known: dict[str, ReadOp] = {}
     for op in list(block.ops):
         if isinstance(op, ReadOp):

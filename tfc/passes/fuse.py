@@ -36,6 +36,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp, IotaOp
+from tfc.dialects.tfc.control import UpdateRowOp
 from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
 from tfc.dialects.tfc.packed import ContractOp
@@ -54,6 +55,7 @@ from tfc.dialects.tfc.state import AssignOp
 from tfc.dialects.tfc.types import shape_of
 from tfc.dims import Dim
 from tfc.location import fuse as fuse_locations
+from tfc.passes.blocks import blocks_of
 
 MAX_OPERATIONS = 64
 """Operations in one kernel: more live values than this spill."""
@@ -89,8 +91,9 @@ class Fuse(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in op.ops:
-            if isinstance(function, FuncOp) and not function.is_declaration:
-                _fuse_block(function.body.block)
+            if isinstance(function, FuncOp):
+                for block in blocks_of(function):
+                    _fuse_block(block)
 
 
 @dataclass
@@ -237,7 +240,16 @@ def fusible(op: Operation) -> bool:
         return op.value.data.is_splat
     if isinstance(op, ReshapeOp):
         return _moves_only_units(op)
+    if isinstance(op, UpdateRowOp) or (isinstance(op, GatherOp) and _is_stored_row(op)):
+        return False
     return isinstance(op, ContractOp) or (isinstance(op, TensorOp) and op.is_primitive())
+
+
+def _is_stored_row(op: GatherOp) -> bool:
+    """Whether ``op`` is one row of an array that is in memory: it can be read where it stands."""
+    row = shape_of(op.indices) == () and op.axis.value.data == 0
+    array = op.x.owner
+    return row and not (isinstance(array, Operation) and fusible(array))
 
 
 def is_free(op: Operation) -> bool:

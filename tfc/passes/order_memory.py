@@ -20,7 +20,7 @@ systems", 2015, section 5.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -31,14 +31,18 @@ from xdsl.passes import ModulePass
 
 from tfc.dialects.host import tensor_bytes
 from tfc.dialects.tfc.constant import ConstantOp
+from tfc.dialects.tfc.control import UpdateRowOp
+from tfc.dialects.tfc.fusion import YieldOp
+from tfc.dialects.tfc.gather import GatherOp
 from tfc.dialects.tfc.shape import IdentityOp, ReshapeOp
 from tfc.dialects.tfc.state import AssignOp, GateOp, ReadOp, VariableOp
 from tfc.dialects.tfc.types import UNKNOWN_DIM, shape_of
+from tfc.passes.blocks import accesses, blocks_of, variable_of
 from tfc.passes.memory_plan import at_sample
 from tfc.passes.scheduling import Tasks, best_order, peak
 
-VIEWS = (ReshapeOp, IdentityOp, GateOp)
-"""Operations whose result is the bytes of their first operand."""
+VIEWS = (ReshapeOp, IdentityOp, GateOp, GatherOp)
+"""Operations whose result is the bytes of their first operand: after fusion, a gather reads one row."""
 
 _ELSEWHERE = (ConstantOp, VariableOp, ReadOp)
 """Operations whose results lie in the weights or in a variable."""
@@ -52,24 +56,35 @@ class OrderMemory(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in op.ops:
-            if isinstance(function, FuncOp) and function.body.blocks:
-                _order(function, function.body.block)
+            if isinstance(function, FuncOp):
+                for block in blocks_of(function):
+                    _order(function, block)
 
 
 def _order(function: FuncOp, block: Block) -> None:
     ops = list(block.ops)
-    ending = [ops.pop()] if ops and isinstance(ops[-1], ReturnOp) else []
+    ending = [ops.pop()] if ops and isinstance(ops[-1], ReturnOp | YieldOp) else []
     tasks = tasks_of(ops, ending)
     order = best_order(tasks)
     before, after = peak(tasks, range(len(ops))), peak(tasks, order)
+    if block is not function.body.block:
+        if after < before:
+            _put_in_order(block, ops, ending, order)
+        return
     reached = IntegerAttr(min(before, after), i64)
     if after < before or function.attributes.get("tfc.peak_after") != reached:
         function.attributes["tfc.peak_before"] = IntegerAttr(before, i64)
         function.attributes["tfc.peak_after"] = reached
     if after < before:
-        for op in (*ops, *ending):
-            op.detach()
-        block.add_ops([*(ops[k] for k in order), *ending])
+        _put_in_order(block, ops, ending, order)
+
+
+def _put_in_order(
+    block: Block, ops: Sequence[Operation], ending: Sequence[Operation], order: Sequence[int]
+) -> None:
+    for op in (*ops, *ending):
+        op.detach()
+    block.add_ops([*(ops[k] for k in order), *ending])
 
 
 def tasks_of(ops: list[Operation], ending: Iterable[Operation] = ()) -> Tasks:
@@ -108,20 +123,26 @@ def _bytes(value: SSAValue) -> int:
 
 
 def _order_accesses(ops: list[Operation], number: dict[Operation, int], before: list[set[int]]) -> None:
-    """Keep accesses to a variable, and uses of values read from it, before its next assignment."""
+    """Keep accesses to a variable, and uses of values read from it, before its next assignment.
+
+    What reads an array stays before the operation that writes one of its rows, which then need not copy it.
+    """
     touched: dict[str, list[int]] = {}
     written: dict[str, int] = {}
     for k, op in enumerate(ops):
-        if not isinstance(op, ReadOp | AssignOp) or not isinstance(op.handle.owner, VariableOp):
-            continue
-        name = op.handle.owner.variable.data
-        if name in written:
-            before[k].add(written[name])
-        if isinstance(op, AssignOp):
+        if isinstance(op, UpdateRowOp):
+            before[k].update(u for u in _users(op.array, number) if u < k)
+        found = list(accesses(op))
+        for name in {variable_of(a) for a in found}:
+            if name in written:
+                before[k].add(written[name])
+        for name in {variable_of(a) for a in found if isinstance(a, AssignOp)}:
             before[k].update(t for t in touched.pop(name, ()) if t < k)
             written[name] = k
-        else:
-            touched.setdefault(name, []).extend([k, *_users(op.value, number)])
+        for access in found:
+            if isinstance(access, ReadOp):
+                users = _users(access.value, number) if access is op else ()
+                touched.setdefault(variable_of(access), []).extend([k, *users])
 
 
 def _users(value: SSAValue, number: dict[Operation, int]) -> list[int]:

@@ -44,6 +44,7 @@ from tfc.dialects.tfc.shape import (
 from tfc.dialects.tfc.state import GateOp
 from tfc.dialects.tfc.types import UNKNOWN_DIM, is_ranked, shape_of
 from tfc.dims import Dim, evaluate, names, product
+from tfc.passes.blocks import blocks_of
 from tfc.passes.elementwise import ELEMENTWISE
 from tfc.passes.prune import prune_block
 from tfc.passes.rewriting import Emitter, replace_value
@@ -67,8 +68,9 @@ class SinkTransposes(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in op.walk():
-            if isinstance(function, FuncOp) and function.body.blocks:
-                _Sinker(function.body.block).run()
+            if isinstance(function, FuncOp):
+                for block in blocks_of(function):
+                    _Sinker(block).run()
 
 
 @dataclass(frozen=True)

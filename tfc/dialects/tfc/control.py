@@ -245,7 +245,7 @@ class UpdateRowOp(TensorOp):
 
     def reference(self, *args: Array) -> Array:
         array, index, value = args
-        check_range(index, array.shape[0])
+        check_range(self, index, array.shape[0])
         result = np.array(array)
         result[int(index)] = value
         return result

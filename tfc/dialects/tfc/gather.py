@@ -24,10 +24,15 @@ from tfc.dims import Dim, at_least
 from tfc.errors import RunError, require
 
 
-def check_range(indices: Array, extent: int) -> None:
-    outside = indices[(indices < 0) | (indices >= extent)]
-    if outside.size:
-        raise RunError(f"index {outside.flat[0]} is outside [0, {extent})")
+def out_of_range(op: Operation, extent: Dim) -> str:
+    """What a run says of an index outside ``[0, extent)``."""
+    return f"'{op.name}': an index is out of range [0, {extent})"
+
+
+def check_range(op: Operation, indices: Array, extent: int) -> None:
+    """The same, in the reference of ``op``."""
+    if np.any((indices < 0) | (indices >= extent)):
+        raise RunError(out_of_range(op, extent))
 
 
 def is_integer(kind: Attribute) -> bool:
@@ -92,7 +97,7 @@ class GatherOp(TensorOp):
     def reference(self, *args: Array) -> Array:
         x, indices = args
         axis, batch = self.axis.value.data, self.batch_dims.value.data
-        check_range(indices, x.shape[axis])
+        check_range(self, indices, x.shape[axis])
         if not batch:
             return np.take(x, indices, axis)
         lead = x.shape[:batch]
@@ -163,7 +168,7 @@ class GatherElementsOp(TensorOp):
 
     def reference(self, *args: Array) -> Array:
         x, indices = args
-        check_range(indices, x.shape[self.axis.value.data])
+        check_range(self, indices, x.shape[self.axis.value.data])
         where = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
         where[self.axis.value.data] = indices
         return x[tuple(where)]
