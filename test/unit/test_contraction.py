@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from harness import Runner, values
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp, ReturnOp
@@ -171,6 +171,10 @@ def test_symbolic_rows_of_several_dims() -> None:
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_dot_of_any_dims(data: st.DataObject) -> None:
+    draw_dot(data)
+
+
+def draw_dot(data: st.DataObject) -> None:
     """Batch, free and contracted dims of any number, in any order."""
     extents = st.integers(1, 9)
     batch = data.draw(st.lists(extents, max_size=2))
@@ -314,6 +318,59 @@ def test_long_sums_are_cut(
     """Partial sums stand in the result between the chunks."""
     monkeypatch.setattr(tiles, "PANEL_BYTES", 4096)
     check(make, numbers(*x), numbers(*w), constant=True)
+
+
+@pytest.fixture
+def eager_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every right operand and every row that may be copied is, in small chunks."""
+    for name, amount in {"NEAR_BYTES": 0, "COPIED_ROWS": 1, "COPY_BYTES": 3000}.items():
+        monkeypatch.setattr(tiles, name, amount)
+
+
+@pytest.mark.usefixtures("eager_copies")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("cx", [0, 1])
+@pytest.mark.parametrize("cy", [0, 1])
+@pytest.mark.parametrize(("m", "k", "n"), [(5, 130, 67), (40, 33, 9)])
+def test_copies_of_panels_and_rows(m: int, k: int, n: int, cx: int, cy: int, dtype: Any) -> None:
+    x, y = numbers(*((m, k) if cx else (k, m)), dtype=dtype), numbers(*((n, k) if cy else (k, n)), dtype=dtype)
+    check(dot([], [], [cx], [cy]), x, y)
+
+
+@pytest.mark.usefixtures("eager_copies")
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3"])
+@pytest.mark.parametrize("cy", [0, 1])
+def test_copies_of_lesser_cpus(cpu: str, cy: int) -> None:
+    check(dot([], [], [0], [cy]), numbers(90, 29), numbers(*((41, 90) if cy else (90, 41))), cpu=cpu)
+
+
+@pytest.mark.usefixtures("eager_copies")
+@pytest.mark.parametrize("length", [1, 16, 37, 100])
+def test_copies_of_symbolic_extents(length: int) -> None:
+    """A named extent as rows, columns and depth, of operands in both orders."""
+    for subscripts in ("bik,bjk->bij", "bki,bkj->bij", "bij,bjk->bik", "bji,bjk->bik"):
+        left, right, result = subscripts.replace("->", ",").split(",")
+        sizes: dict[str, Dim] = {"b": 2, "k": symbol("length"), "i": 19, "j": symbol("length")}
+        shapes = [[sizes[c] for c in t] for t in (left, right)]
+        inner = [c for c in left if c in right and c not in result]
+        lists = [[t.index(c) for c in letters] for letters in ("b", inner) for t in (left, right)]
+        module = function([tensor_type(s, element_of(np.float32)) for s in shapes], lambda a, b, q=lists: [DotOp(a, b, *q)])
+        run_pipeline(module, "pack-contractions,fuse")
+        dims = {"length": length}
+        x, y = (numbers(*(evaluate(d, dims) for d in s)) for s in shapes)
+        np.testing.assert_allclose(execute(module, x, y, dims=dims), np.einsum(subscripts, x, y), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("eager_copies")
+@given(st.data())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_copies_of_any_dims(data: st.DataObject) -> None:
+    draw_dot(data)
+
+
+@pytest.mark.parametrize(("m", "n"), [(1, 700), (5, 1100), (9, 300)])
+def test_few_rows_sweep_the_right_operand(m: int, n: int) -> None:
+    check(MATMUL, numbers(m, 70), numbers(70, n))
 
 
 @pytest.mark.parametrize("m", [1, 7, 130, 400])

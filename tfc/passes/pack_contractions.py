@@ -12,8 +12,8 @@ run. Constant weights are packed here and now, each once, whatever their size.
 Axes that are walked alike in ``x``, ``w`` and the result are joined: a 1x1 convolution is one matmul over all
 places of all images.
 
-A right operand that is computed by the model itself is read in place where its columns are
-contiguous and there are few of them, or few rows would use the panels. What the generic loop nest does as
+A right operand that is computed by the model itself is read in place, whichever way its columns lie: the
+kernel copies what it needs of it. What the generic loop nest does as
 well stays: integers, depthwise convolutions, products with a vector, sums of one or two terms.
 """
 
@@ -40,11 +40,8 @@ from tfc.dialects.tfc.types import LiteralAttr, Shape, dtype_of, element, is_flo
 from tfc.dims import Dim, product
 from tfc.passes.rewriting import Emitter, Rewritten, Rule, RuleSet, apply_rules
 
-FEW_ROWS = 32
-"""Fewer rows do not pay for packing a right operand at every run."""
-
 FEW_COLUMNS = 256
-"""Columns up to which rows of a right operand are close enough to be read in place."""
+"""Columns up to which rows of a constant are close enough to be read in place."""
 
 SHORT = 4
 """Rows that make a low tile: another axis is taken where there is a longer one."""
@@ -89,7 +86,7 @@ class Sum:
         outer: indices of the result but for its columns, outermost first.
         inner: indices of the sum, outermost first.
         columns: how many there are.
-        adjacent: whether columns are next to each other in ``w``.
+        stride: how far apart neighbouring columns are in ``w``; None where that differs.
         parts: the dims of ``w``, taken apart where it has groups.
         order: those dims as own batches, inner axes, columns.
     """
@@ -99,7 +96,7 @@ class Sum:
     outer: Sequence[Axis]
     inner: Sequence[Axis]
     columns: Dim
-    adjacent: bool
+    stride: Dim | None
     parts: Shape
     order: Sequence[int]
 
@@ -133,10 +130,10 @@ def of_dot(op: DotOp) -> Sum:
     pairs = sorted(zip(cx, cy, strict=True))
     inner = [Axis("step", x[i], sx[i], sy[j]) for i, j in pairs]
     columns = joined([Axis("column", y[d], w=sy[d]) for d in fy])
-    adjacent = [a.w for a in columns] == [1]
+    stride = columns[0].w if len(columns) == 1 else None if columns else 1
     order = [*by, *(j for _, j in pairs), *fy]
     none = [0] * len(x)
-    return Sum(none, none, [*batch, *rows], inner, product(y[d] for d in fy), adjacent, y, order)
+    return Sum(none, none, [*batch, *rows], inner, product(y[d] for d in fy), stride, y, order)
 
 
 def of_convolution(op: ConvolutionOp) -> Sum:
@@ -154,10 +151,10 @@ def of_convolution(op: ConvolutionOp) -> Sum:
     inner = [*taps, Axis("step", w[-2], 1, sw[-2])]
     rank = len(w)
     if groups == 1:
-        return Sum(low, high, outer, inner, columns, True, w, range(rank))
+        return Sum(low, high, outer, inner, columns, 1, w, range(rank))
     own = Axis("batch", groups, w[-2], columns, columns)
     order = [rank - 1, *range(rank - 1), rank]
-    return Sum(low, high, [own, *outer], inner, columns, True, (*w[:-1], groups, columns), order)
+    return Sum(low, high, [own, *outer], inner, columns, 1, (*w[:-1], groups, columns), order)
 
 
 def pays(op: DotOp | ConvolutionOp, found: Sum) -> bool:
@@ -190,19 +187,21 @@ def contract(
         w, found = packed[key], relaid(found, lanes)
     elif form == "rows":
         w, found = rows_by_columns(emit, w, found), relaid(found, None)
+        found = replace(found, stride=1)
     if any(found.low) or any(found.high):
         x = emit(PadOp(x, emit(ConstantOp(zero)), found.low, found.high))
     outer = joined(found.outer)
     row = row_axis(outer)
     *steps, depth = joined(found.inner)
-    apart = found.depth * lanes if form == "panels" else lanes
+    stride = 1 if form == "panels" or found.stride is None else found.stride
+    apart = found.depth * lanes if form == "panels" else lanes * stride
     axes = [
         *(a for a in outer if a is not row),
         replace(row, role="row"),
         *steps,
         replace(depth, role="depth"),
         Axis("panel", tiles.ceil(found.columns, lanes), w=apart, y=lanes),
-        Axis("column", found.columns, w=1, y=1),
+        Axis("column", found.columns, w=stride, y=1),
     ]
     return emit(ContractOp(x, w, shape_of(op.result), axes, lanes, packed=form == "panels"))
 
@@ -220,22 +219,14 @@ def lane_count(target: Target, kind: Attribute, row: Axis, columns: Dim) -> int:
 
 def layout(w: SSAValue, found: Sum, lanes: int, target: Target) -> str:
     """How ``w`` is read: ``panels``, ``in place``, or as a matrix, row after row (``rows``)."""
-    columns, rows = found.columns, found.rows
+    columns = found.columns
     if isinstance(w.owner, ConstantOp):
         padded = tiles.ceil(columns, lanes) * lanes
         wasteful = isinstance(padded, int) and isinstance(columns, int) and padded * 8 > columns * 9
         near = isinstance(columns, int) and columns <= FEW_COLUMNS
-        readable = found.adjacent and target.masked_memory and near
+        readable = found.stride == 1 and target.masked_memory and near
         return "in place" if wasteful and readable else "panels"
-    if not isinstance(columns, int):
-        return "in place" if found.adjacent else "rows"
-    ragged = columns % lanes != 0 and not target.masked_memory
-    few = isinstance(rows, int) and rows < FEW_ROWS
-    return (
-        "in place"
-        if found.adjacent and not ragged and (columns <= FEW_COLUMNS or few)
-        else "panels"
-    )
+    return "rows" if found.stride is None else "in place"
 
 
 def rows_by_columns(emit: Emit, w: SSAValue, found: Sum) -> SSAValue:

@@ -1,18 +1,24 @@
 """Matmul, batched matmul and convolution: register tiles over ``tfc.contract``.
 
-    kernel.parallel over (own batches, blocks of rows, panels) {
-      for rows of the block, a tile at a time {
-        tile = 0
-        for every step and depth { tile += column of x * row of the panel }   (kernel.outer)
-        what the fusion does with the result, row by row; store
+    kernel.parallel over (own batches, blocks of rows, groups of panels) {
+      for every chunk of the sum, and every panel of the group {
+        for rows of the block, a tile at a time {
+          tile = 0, or what the chunks before left
+          for every step and depth { tile += column of x * row of the panel }   (kernel.outer)
+          what the fusion does with the result, row by row; store
+        }
       }
     }
 
 ``x`` is read in place, a number at a time; ``w`` in panels, a vector at a time. The row tiles of
 a block follow each other, so that the panel stays in the L2 cache while they pass, and the
-panels of a block follow each other, so that its rows of ``x`` do. A sum too long for that is
-cut into chunks, whose partial sums stand in the result. Every element is summed in an order that
-depends on shapes only: results are the same for every number of threads.
+panels follow each other, so that the rows of ``x`` do. Where ``w`` is no constant, a task first copies
+what it needs of a panel: the rows side by side, transposed where its columns are far apart, in f32
+where it is stored in half precision. Rows of ``x`` that are far apart from term to term are copied likewise.
+
+A long sum is cut into chunks, whose partial sums stand in the result, or in a buffer of the task where
+that has another type; `blocking` says how. Every element is summed in an order that depends on shapes
+only: results are the same for every number of threads.
 
 Rows that fill no whole tile are computed twice (the last tile ends with the last row) where that is
 cheap, else by a second, lower tile; columns that fill no whole vector are masked.
@@ -20,7 +26,7 @@ cheap, else by a second, lower tile; columns that fill no whole vector are maske
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,10 +35,13 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule import tiles
+from tfc.codegen.schedule.axes import dot, indices, spread
+from tfc.codegen.schedule.blocking import Blocking, Chunk, Problem, Sum, choose, cut, guess, known
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.evaluate import Evaluator
 from tfc.codegen.schedule.lanes import compute_type, linear, storage
 from tfc.codegen.schedule.nest import begin
+from tfc.codegen.schedule.panels import Part, copy_across, copy_along, parts_of
 from tfc.codegen.schedule.rows import Rows
 from tfc.dialects import kernel
 from tfc.dialects.tfc.base import TensorOp
@@ -55,9 +64,6 @@ from a buffer, one at a time: less code, and no accumulators in the way."""
 WORK = 1 << 18
 """Multiply-adds that are worth a thread: some 5 us."""
 
-TASKS = 32
-"""Least number of pieces that the work is cut into where it can be."""
-
 
 def lower_contraction(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     """The kernel of a fusion of kind ``contraction``: one ``tfc.contract``, and elementwise
@@ -68,11 +74,23 @@ def lower_contraction(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Lanes of a panel that one vector type holds: panels of 48 lanes are 32 and 16."""
+class Operand:
+    """How an operand is read in the loops of a sum.
 
-    first: int
-    lanes: int
+    Attributes:
+        kind: of its elements in ``buffer``.
+        row: how far one row is from the next (of ``x``).
+        moves: how far apart neighbours along each axis of the chunk are.
+    """
+
+    buffer: SSAValue
+    kind: Attribute
+    start: Dim
+    row: Dim
+    moves: Sequence[Dim]
+
+    def moved(self, axis: int, i: Dim) -> Operand:
+        return Operand(self.buffer, self.kind, self.start + i * self.moves[axis], self.row, self.moves)
 
 
 class _Generator:
@@ -85,111 +103,140 @@ class _Generator:
         axes = contract.axes
         self.row, self.depth = axes.one("row"), axes.one("depth")
         self.panel, self.columns = axes.one("panel"), axes.one("column")
-        self.steps = list(axes.of("step"))
         self.own = [a for a in axes.of("batch") if a.w != 0]
         self.shared = [a for a in axes.of("batch") if a.w == 0]
         self.lanes = contract.lanes.value.data
-        self.parts = _parts(self.lanes)
+        self.parts = parts_of(self.lanes)
         self.stored: Attribute = storage(element(contract.x))
         self.kind: Attribute = compute_type(element(contract.x))
+        self.native = tiles.vector_lanes(target, self.kind)
         self.x = evaluator.buffers[contract.x]
         self.w = evaluator.buffers[contract.w]
         self.whole = isinstance(self.columns.extent, int) and self.columns.extent % self.lanes == 0
-        self.sum = self._cut()
-        vectors = max(1, self.lanes // tiles.vector_lanes(target, self.kind))
-        most = tiles.most_rows(target, self.stored, vectors, self.row.x)
-        self.rows = Rows(
-            self.row.extent, most, max(1, tiles.LATENCY // vectors), self.sum.count == 1
-        )
-        self._blocks()
+        self.items = product(a.extent for a in self.shared)
+        self._cut(target)
         evaluator.bound[contract.result] = lambda _: self.current
         self.current: SSAValue
         self.masks: list[SSAValue | None] = []
 
     # How the work is cut
 
-    def _cut(self) -> Sum:
-        """Cut the sum so that a stretch of a panel stays in cache, if partial sums have a place."""
+    def _cut(self, target: Target) -> None:
+        """Choose chunks of the sum, the rows (of one item of the batch, or of several whole ones) and
+        the panels of a task."""
+        axes = [*self.contract.axes.of("step"), self.depth]
+        vectors = max(1, self.lanes // self.native)
+        most = tiles.most_rows(
+            target, self.stored, vectors, self.row.x if self.row.x != 1 else self.depth.x
+        )
+        low = max(1, tiles.LATENCY // vectors)
+        rows, size = self.row.extent, bytes_of(self.stored)
+        height = Rows(rows, most, low, True).height
+        self.blocking = how = choose(
+            Problem(
+                height=height,
+                lanes=self.lanes,
+                rows=rows,
+                items=self.items,
+                elsewhere=product(a.extent for a in self.own),
+                panels=self.panel.extent,
+                sums=axes,
+                row=self.row,
+                column=self.columns,
+                packed=bool(self.contract.packed),
+                size=size,
+                computed=bytes_of(self.kind),
+                masked=target.masks(8 * size),
+            )
+        )
+        whole = not how.copies_w and not how.copies_x and not all(known(a.extent) for a in axes)
+        self.sum = Sum((), axes, axes[0].extent, 1) if whole else cut(axes, how.chunk, UNROLL)
         first = self.op.results_inside[0]
-        kept = element(first) == self.kind and shape_of(first) == shape_of(self.contract.result)
-        size = self.lanes * getattr(self.stored, "bitwidth", 32) // 8
-        extents = [a.extent for a in (*self.steps, self.depth)]
-        if not kept or not all(isinstance(n, int) for n in extents):
-            return Sum((), tuple(self.steps), 0, 1)
-        cut = 0
-        while cut < len(self.steps) and _known(product(extents[cut:])) * size > tiles.PANEL_BYTES:
-            cut += 1
-        depth = _known(self.depth.extent)
-        pieces = max(1, -(-depth * size // tiles.PANEL_BYTES)) if cut == len(self.steps) else 1
-        length = -(-depth // (pieces * UNROLL)) * UNROLL if pieces > 1 else depth
-        pieces = max(1, -(-depth // max(1, length)))
-        return Sum(tuple(self.steps[:cut]), tuple(self.steps[cut:]), length, pieces)
+        self.kept = element(first) == self.kind and shape_of(first) == shape_of(self.contract.result)
+        self.rows = Rows(rows, most, low, self.sum.count == 1)
+        self.group = how.panels if self.kept or self.sum.count == 1 else 1
+        self._blocks(how)
 
-    def _blocks(self) -> None:
-        """Rows (of one item of the batch, or of several whole ones) that a task computes."""
-        depth = self.depth.extent if isinstance(self.depth.extent, int) else 1024
-        width = getattr(self.stored, "bitwidth", 32) // 8
-        wanted = max(4 * self.rows.height, min(384, tiles.BLOCK_BYTES // max(1, depth * width)))
-        items = product(a.extent for a in self.shared)
-        elsewhere = product([self.panel.extent, *(a.extent for a in self.own)])
-        total = items * self.row.extent
-        if isinstance(total, int) and isinstance(elsewhere, int) and elsewhere:
-            pieces = -(-TASKS // elsewhere)
-            wanted = max(2 * self.rows.height, min(wanted, -(-total // pieces)))
-        rows = self.row.extent
-        self.items = items
+    def _blocks(self, how: Blocking) -> None:
+        """Rows of a task, in tiles and items."""
+        wanted, rows, items = how.rows, self.row.extent, self.items
+        if not self.kept and self.sum.count != 1:
+            wanted = max(self.rows.height, min(wanted, tiles.COPY_BYTES // (4 * self.lanes)))
         self.items_per_block = 1
         self.tiles_per_block = max(1, -(-wanted // self.rows.height))
         if isinstance(self.rows.tiles, int) and self.rows.tiles:
             blocks = -(-self.rows.tiles // self.tiles_per_block)
             self.tiles_per_block = -(-self.rows.tiles // blocks)
-        if isinstance(rows, int) and 0 < rows <= wanted:
+        if isinstance(rows, int) and 0 < rows <= wanted and not how.copies_x:
             most = wanted // rows
             if isinstance(items, int):
                 most = -(-items // max(1, -(-items // most)))
             self.items_per_block = max(1, most)
         self.item_blocks = tiles.ceil(items, self.items_per_block)
         self.row_blocks = tiles.ceil(self.rows.tiles, self.tiles_per_block)
+        self.groups = tiles.ceil(self.panel.extent, self.group)
+        self.block_rows = self.tiles_per_block * self.rows.height
 
     @property
     def grid(self) -> Dim:
         """Tasks; none where the result is empty."""
         own = product(a.extent for a in self.own)
-        return own * self.item_blocks * self.row_blocks * self.panel.extent
+        return own * self.item_blocks * self.row_blocks * self.groups
 
     def function(self, name: str) -> kernel.FuncOp:
         with self.e.parallel(self.grid) as task:
             if self.grid != 0:
                 self._task(task)
-        sums = product(a.extent for a in (*self.steps, self.depth))
-        rows = self.rows.height * min(self.tiles_per_block, _guess(self.rows.tiles))
-        work = rows * self.items_per_block * self.lanes * _guess(sums)
+        sums = product([*(a.extent for a in self.contract.axes.of("step")), self.depth.extent])
+        rows = self.rows.height * min(self.tiles_per_block, guess(self.rows.tiles))
+        work = rows * self.items_per_block * self.lanes * self.group * guess(sums)
         return self.e.finish(name, grid=self.grid, grain=max(1, WORK // max(1, work)))
 
     # One task
 
     def _task(self, task: Dim) -> None:
-        panel, task = self._bound(task % self.panel.extent), task // self.panel.extent
-        block, task = self._bound(task % self.row_blocks), task // self.row_blocks
+        group, task = self._bound(task % self.groups), task // self.groups
+        self.block, task = self._bound(task % self.row_blocks), task // self.row_blocks
         items, task = self._bound(task % self.item_blocks), self._bound(task // self.item_blocks)
-        own = [self._bound(i) for i in _indices(task, self.own)]
-        column = self._bound(panel * self.lanes)
-        self.columns_at = [self._bound(column + p.first) for p in self.parts]
-        self.masks = [self._mask(at, p) for at, p in zip(self.columns_at, self.parts, strict=True)]
-        x = _dot(own, [a.x for a in self.own])
-        w = self._bound(_dot([*own, panel], [*(a.w for a in self.own), self.panel.w]))
+        own = [self._bound(i) for i in indices(task, self.own)]
+        x = dot(own, [a.x for a in self.own])
+        self.first_item = items * self.items_per_block
+        self._scratch()
         with self._chunks() as chunk:
-            first = items * self.items_per_block
-            with self._each_item(first) as item:
-                shared = [self._bound(i) for i in _indices(item, self.shared)]
-                x1 = self._bound(x + _dot(shared, [a.x for a in self.shared]))
-                batch = [*zip(self.own, own, strict=True), *zip(self.shared, shared, strict=True)]
-                self.rows.each(
-                    self.e,
-                    block,
-                    self.tiles_per_block,
-                    lambda h, r: self._tile(h, r, x1, w, batch, chunk),
-                )
+            rows = None
+            if self.blocking.copies_x:
+                shared = [self._bound(i) for i in indices(self._bound(self.first_item), self.shared)]
+                at = x + dot(shared, [a.x for a in self.shared])
+                rows = self._copied_rows(self._bound(at), chunk)
+            with self._each_panel(group) as panel:
+                column = self._bound(panel * self.lanes)
+                self.columns_at = [self._bound(column + p.first) for p in self.parts]
+                self.masks = [
+                    self._mask(at, p) for at, p in zip(self.columns_at, self.parts, strict=True)
+                ]
+                w = self._panel(own, panel, chunk)
+                with self._each_item(self.first_item) as item:
+                    shared = [self._bound(i) for i in indices(item, self.shared)]
+                    moves = [a.x for a in self.sum.inner]
+                    at = self._bound(x + dot(shared, [a.x for a in self.shared]))
+                    source = rows or Operand(self.x, self.stored, at + chunk.x, self.row.x, moves)
+                    batch = [*zip(self.own, own, strict=True), *zip(self.shared, shared, strict=True)]
+                    tile = _Tile(source, w, batch, item - self.first_item, chunk)
+                    self.rows.each(
+                        self.e, self.block, self.tiles_per_block, lambda h, r: self._tile(h, r, tile)
+                    )
+
+    @contextmanager
+    def _each_panel(self, group: Dim) -> Generator[Dim]:
+        if self.group == 1:
+            yield group
+            return
+        first = group * self.group
+        last: Dim = first + self.group
+        if self.panel.extent % self.group != 0:
+            last = self.e.minimum(self.panel.extent, last)
+        with self.e.loop(last, lower=first) as loop:
+            yield loop.variable
 
     @contextmanager
     def _each_item(self, first: Dim) -> Generator[Dim]:
@@ -215,53 +262,152 @@ class _Generator:
     @contextmanager
     def _chunks(self) -> Generator[Chunk]:
         """The loop over pieces of a long sum; nothing where the sum is one piece."""
-        if self.sum.count == 1:
-            yield Chunk(0, 0, 0, self.depth.extent)
+        cut_axis, count = self.sum.inner[0], self.sum.count
+        if count == 1:
+            yield Chunk(0, 0, 0, cut_axis.extent)
             return
-        with self.e.loop(self.sum.count) as loop:
-            piece, rest = (
-                self._bound(loop.variable % self.sum.pieces),
-                loop.variable // self.sum.pieces,
-            )
-            at = _indices(rest, self.sum.outer)
+        certain = isinstance(count, int)
+        # Something is stored even where nothing is summed: one chunk at least, without terms.
+        chunks = count if certain else self.e.maximum(count, 1)
+        with self.e.loop(chunks) as loop:
+            pieces = self.sum.pieces
+            piece = self._bound(loop.variable % pieces) if pieces != 1 else 0
+            at = indices(loop.variable // pieces if pieces != 1 else loop.variable, self.sum.outer)
             low: Dim = piece * self.sum.length
-            high = (
-                self.depth.extent
-                if self.sum.pieces == 1
-                else self.e.minimum(low + self.sum.length, self.depth.extent)
-            )
+            high = cut_axis.extent
+            if pieces != 1:
+                high = self.e.minimum(low + self.sum.length, high)
+            if not certain:
+                some = self.e.minimum(product(a.extent for a in self.sum.outer), 1)
+                high = low + (high - low) * some
             yield Chunk(
-                _dot(at, [a.x for a in self.sum.outer]),
-                _dot(at, [a.w for a in self.sum.outer]),
+                dot(at, [a.x for a in self.sum.outer]),
+                dot(at, [a.w for a in self.sum.outer]),
                 low,
                 high,
                 self.e.compare("eq", loop.variable, 0),
-                self.e.compare("eq", loop.variable, self.sum.count - 1),
+                self.e.compare("eq", loop.variable, chunks - 1),
             )
+
+    # Copies of a task
+
+    def _scratch(self) -> None:
+        """Buffers for what is copied, and for partial sums that have no other place."""
+        most = self.sum.largest if self.blocking.copies_w or self.blocking.copies_x else 0
+        with self.evaluator.standing(0, None):
+            if self.blocking.copies_w:
+                self.copied_w = self.e(kernel.ScratchOp((most + self.native) * self.lanes, self.kind))
+            if self.blocking.copies_x:
+                self.row_lanes = -(-self.block_rows // self.native) * self.native
+                self.copied_x = self.e(kernel.ScratchOp(most * self.row_lanes, self.stored))
+            if self.sum.count != 1 and not self.kept:
+                size = self.items_per_block * self.block_rows * self.lanes
+                self.partial = self.e(kernel.ScratchOp(size, self.kind))
+
+    def _compact(self, lanes: int) -> list[Dim]:
+        """The moves of the axes of a chunk in a copy of it."""
+        extents = [self.sum.length, *(a.extent for a in self.sum.inner[1:])]
+        return [product(extents[k + 1 :]) * lanes for k in range(len(extents))]
+
+    def _panel(self, own: Sequence[Dim], panel: Dim, chunk: Chunk) -> Operand:
+        """The panel as the sum reads it: where it stands, or a copy of its chunk."""
+        start = dot([*own, panel], [*(a.w for a in self.own), self.panel.w])
+        start = self._bound(start) + chunk.w
+        moves = [a.w for a in self.sum.inner]
+        if not self.blocking.copies_w:
+            return Operand(self.w, self.stored, start, 0, moves)
+        compact = self._compact(self.lanes)
+        copy = copy_along if self.columns.w == 1 else copy_across
+        valid = None if self.whole else self._bound(self.columns.extent - panel * self.lanes)
+
+        def run(source: Dim, place: Dim, low: Dim, high: Dim) -> None:
+            copy(
+                self.e, (self.w, self.stored, source), (self.copied_w, self.kind, place), (low, high),
+                lanes=self.lanes, move=moves[-1], lane_move=self.columns.w, valid=valid, native=self.native,
+            )  # fmt: skip
+
+        self._each_run(chunk, run, moves, compact, start, -(chunk.low * compact[0]))
+        return Operand(self.copied_w, self.kind, -(chunk.low * compact[0]), 0, compact)
+
+    def _copied_rows(self, x: Dim, chunk: Chunk) -> Operand:
+        """A copy of the chunk of the task's rows: they lie side by side, term after term."""
+        height, rows = self.rows.height, self.row.extent
+        first: Dim = self.block * self.block_rows
+        if not isinstance(rows, int):
+            first = self._bound(first)
+        elif self.rows.tall != self.rows.tiles:
+            shorter = self.e.maximum(self.block * self.tiles_per_block - self.rows.tall, 0)
+            first = self._bound(first - shorter)
+        elif rows % height:
+            first = self.e.minimum(first, rows - height)
+        compact, moves = self._compact(self.row_lanes), [a.x for a in self.sum.inner]
+        valid = self._bound(rows - first)
+
+        def run(source: Dim, place: Dim, low: Dim, high: Dim) -> None:
+            copy_along(
+                self.e, (self.x, self.stored, source), (self.copied_x, self.stored, place), (low, high),
+                lanes=self.row_lanes, move=moves[-1], lane_move=1, valid=valid, native=self.native,
+            )  # fmt: skip
+
+        self._each_run(chunk, run, moves, compact, x + first + chunk.x, -(chunk.low * compact[0]))
+        return Operand(self.copied_x, self.stored, -first - chunk.low * compact[0], 1, compact)
+
+    def _each_run(
+        self,
+        chunk: Chunk,
+        run: Callable[[Dim, Dim, Dim, Dim], None],
+        moves: Sequence[Dim],
+        compact: Sequence[Dim],
+        source: Dim,
+        place: Dim,
+    ) -> None:
+        """``run(source, place, low, high)`` for each walk along the depth in a chunk."""
+        axes = self.sum.inner
+
+        def walk(k: int, source: Dim, place: Dim) -> None:
+            low, high = (chunk.low, chunk.high) if k == 0 else (0, axes[k].extent)
+            if k == len(axes) - 1:
+                run(self._bound(source), self._bound(place), low, high)
+                return
+            with self.e.loop(high, lower=low) as loop:
+                i = loop.variable
+                walk(k + 1, source + i * moves[k], place + i * compact[k])
+
+        walk(0, source, place)
 
     # One tile
 
-    def _tile(self, height: int, row: Dim, x: Dim, w: Dim, batch: Batch, chunk: Chunk) -> None:
-        index = self._index([*batch, (self.row, row), (self.columns, self.columns_at[0])])
+    def _tile(self, height: int, row: Dim, tile: _Tile) -> None:
+        index = self._index([*tile.batch, (self.row, row), (self.columns, self.columns_at[0])])
         offset = linear(index, shape_of(self.contract.result))
-        sums = self._begin(height, offset, chunk)
-        x = x + row * self.row.x + chunk.x
-        sums = self._sum(self.sum.inner, x, w + chunk.w, chunk, sums)
+        chunk = tile.chunk
+        place = (self.e.buffers[len(self.op.operands)], offset, self.row.y)
+        if chunk.first is not None and not self.kept:
+            first = self.block * self.block_rows
+            if isinstance(self.row.extent, int) and self.rows.tall != self.rows.tiles:
+                first = first - self.e.maximum(self.block * self.tiles_per_block - self.rows.tall, 0)
+            local = (tile.item * self.block_rows + row - first) * self.lanes
+            place = (self.partial, local, self.lanes)
+        sums = self._begin(height, place, chunk)
+        x = Operand(
+            tile.x.buffer, tile.x.kind, tile.x.start + row * tile.x.row, tile.x.row, tile.x.moves
+        )
+        sums = self._sum(0, x, tile.w, chunk, sums)
         if chunk.last is None:
-            self._finish(height, row, batch, offset, sums)
+            self._finish(height, row, tile.batch, offset, sums)
             return
 
         def finish() -> Sequence[SSAValue]:
-            self._finish(height, row, batch, offset, sums)
+            self._finish(height, row, tile.batch, offset, sums)
             return ()
 
         def keep() -> Sequence[SSAValue]:
-            self._store(sums, self.e.buffers[len(self.op.operands)], offset)
+            self._store(sums, *place)
             return ()
 
         self.e.branch(chunk.last, finish, keep)
 
-    def _begin(self, height: int, offset: Dim, chunk: Chunk) -> Sequence[SSAValue]:
+    def _begin(self, height: int, place: tuple[SSAValue, Dim, Dim], chunk: Chunk) -> Sequence[SSAValue]:
         """Zero, or the partial sums of the chunks before."""
         types = [VectorType(self.kind, [height, p.lanes]) for p in self.parts]
 
@@ -269,7 +415,7 @@ class _Generator:
             return [self.e.constant(0, t) for t in types]
 
         def partial() -> Sequence[SSAValue]:
-            buffer, rows = self.e.buffers[len(self.op.operands)], self.e.index(self.row.y)
+            buffer, offset, rows = place[0], place[1], self.e.index(place[2])
             return [
                 self.e(
                     kernel.LoadOp(
@@ -282,28 +428,31 @@ class _Generator:
         return zeros() if chunk.first is None else self.e.branch(chunk.first, zeros, partial)
 
     def _sum(
-        self, steps: Sequence[Axis], x: Dim, w: Dim, chunk: Chunk, sums: Sequence[SSAValue]
+        self, axis: int, x: Operand, w: Operand, chunk: Chunk, sums: Sequence[SSAValue]
     ) -> Sequence[SSAValue]:
-        """Loops over the steps, and innermost over the depth, that carry the tile."""
-        if not steps:
-            return self._depth(x, w, chunk.low, chunk.high, sums)
-        step, *rest = steps
-        with self.e.loop(step.extent, carried=sums) as loop:
+        """Loops over the axes of a chunk, the depth innermost, that carry the tile."""
+        axes = self.sum.inner
+        low, high = (chunk.low, chunk.high) if axis == 0 else (0, axes[axis].extent)
+        if axis == len(axes) - 1:
+            return self._depth(x, w, low, high, sums)
+        with self.e.loop(high, lower=low, carried=sums) as loop:
             i = loop.variable
-            loop.carry(self._sum(rest, x + i * step.x, w + i * step.w, chunk, loop.carried))
+            loop.carry(self._sum(axis + 1, x.moved(axis, i), w.moved(axis, i), chunk, loop.carried))
         return loop.results
 
     def _depth(
-        self, x: Dim, w: Dim, low: Dim, high: Dim, sums: Sequence[SSAValue]
+        self, x: Operand, w: Operand, low: Dim, high: Dim, sums: Sequence[SSAValue]
     ) -> Sequence[SSAValue]:
-        x, w = self._bound(x), self._bound(w)
+        x_at, w_at = self._bound(x.start), self._bound(w.start)
         height = sums[0].type.get_shape()[0]  # pyright: ignore # a tile
-        unroll = UNROLL if self.sum.pieces > 1 else _unroll(self.depth.extent, height)
-        whole = isinstance(self.depth.extent, int) and self.depth.extent % unroll == 0
+        cut = not (isinstance(low, int) and isinstance(high, int))
+        unroll = UNROLL if cut and height > 1 else _unroll(self.depth.extent, height)
+        extent, length = self.depth.extent, self.sum.length if len(self.sum.inner) == 1 else 0
+        whole = isinstance(extent, int) and extent % unroll == 0 and length % unroll == 0
         main = high if whole else low + (high - low) // unroll * unroll
 
         def step(k: Dim, sums: Sequence[SSAValue]) -> Sequence[SSAValue]:
-            return self._step(x + k * self.depth.x, w + k * self.depth.w, height, sums)
+            return self._step(x_at + k * x.moves[-1], w_at + k * w.moves[-1], x, w, height, sums)
 
         if main != low:
             with self.e.loop(main, lower=low, step=unroll, carried=sums) as loop:
@@ -319,27 +468,28 @@ class _Generator:
             sums = loop.results
         return sums
 
-    def _step(self, x: Dim, w: Dim, height: int, sums: Sequence[SSAValue]) -> Sequence[SSAValue]:
+    def _step(
+        self, x_at: Dim, w_at: Dim, x: Operand, w: Operand, height: int, sums: Sequence[SSAValue]
+    ) -> Sequence[SSAValue]:
         """``sums`` and the products of one column of x with one row of the panel."""
-        rows = self.e.index(self.row.x)
+        rows = self.e.index(x.row)
         column = self.e(
-            kernel.LoadOp(
-                self.x, self.e.index(x), VectorType(self.stored, [height, 1]), row_stride=rows
-            )
+            kernel.LoadOp(x.buffer, self.e.index(x_at), VectorType(x.kind, [height, 1]), row_stride=rows)
         )
         column = self._widen(column)
+        whole = self.contract.packed or self.blocking.copies_w
         result: list[SSAValue] = []
         for part, tile, mask in zip(self.parts, sums, self.masks, strict=True):
-            type_ = VectorType(self.stored, [part.lanes])
-            mask = None if self.contract.packed else mask
-            row = self.e(kernel.LoadOp(self.w, self.e.index(w + part.first), type_, mask=mask))
+            type_ = VectorType(w.kind, [part.lanes])
+            at = self.e.index(w_at + part.first)
+            row = self.e(kernel.LoadOp(w.buffer, at, type_, mask=None if whole else mask))
             result.append(self.e(kernel.OuterOp(column, self._widen(row), tile)))
         return result
 
     def _widen(self, value: SSAValue) -> SSAValue:
-        if self.stored == self.kind:
-            return value
         assert isinstance(value.type, VectorType), "rows and columns are vectors"
+        if value.type.element_type == self.kind:
+            return value
         return self.e(kernel.CastOp("extf", value, VectorType(self.kind, value.type.get_shape())))
 
     # The result
@@ -349,11 +499,11 @@ class _Generator:
         shape = shape_of(self.contract.result)
         index: list[Dim] = [0] * len(shape)
         for axis, i in at:
-            _spread(axis, i, shape, index)
+            spread(axis, i, shape, index)
         return tuple(index)
 
-    def _store(self, sums: Sequence[SSAValue], buffer: SSAValue, offset: Dim) -> None:
-        rows = self.e.index(self.row.y)
+    def _store(self, sums: Sequence[SSAValue], buffer: SSAValue, offset: Dim, row: Dim) -> None:
+        rows = self.e.index(row)
         for part, tile, mask in zip(self.parts, sums, self.masks, strict=True):
             at = self.e.index(offset + part.first)
             self.e(kernel.StoreOp(tile, buffer, at, row_stride=rows, mask=mask))
@@ -365,7 +515,8 @@ class _Generator:
         operations = [o for o in self.op.inner if o is not self.contract]
         if not operations and self.stored == self.kind:
             for position in range(len(self.op.results_inside)):
-                self._store(sums, self.e.buffers[len(self.op.operands) + position], offset)
+                buffer = self.e.buffers[len(self.op.operands) + position]
+                self._store(sums, buffer, offset, self.row.y)
         elif height > 1 and (len(operations) > LIGHT or any(_heavy(o) for o in operations)):
             self._finish_from_buffer(height, row, batch, sums)
         else:
@@ -405,41 +556,14 @@ class _Generator:
 
 
 @dataclass(frozen=True)
-class Sum:
-    """How a sum is cut: pieces of the outer steps and of the depth come one after the other."""
+class _Tile:
+    """What the tiles of one item and panel share; ``item`` counts from the first one of the task."""
 
-    outer: Sequence[Axis]
-    inner: Sequence[Axis]
-    length: int
-    pieces: int
-
-    @property
-    def count(self) -> int:
-        """Chunks in all."""
-        return _known(product(a.extent for a in self.outer)) * self.pieces
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """One piece of a sum: where it begins in x and w, and whether it is the first or last."""
-
-    x: Dim
-    w: Dim
-    low: Dim
-    high: Dim
-    first: SSAValue | None = None
-    last: SSAValue | None = None
-
-
-def _parts(lanes: int) -> list[Part]:
-    """Powers of two that make up ``lanes``, the largest first."""
-    parts: list[Part] = []
-    at = 0
-    for bit in range(lanes.bit_length() - 1, -1, -1):
-        if lanes >> bit & 1:
-            parts.append(Part(at, 1 << bit))
-            at += 1 << bit
-    return parts
+    x: Operand
+    w: Operand
+    batch: Batch
+    item: Dim
+    chunk: Chunk
 
 
 def _unroll(depth: Dim, height: int) -> int:
@@ -450,44 +574,9 @@ def _unroll(depth: Dim, height: int) -> int:
     return next((u for u in (wanted, wanted + 1) if depth % u == 0), wanted)
 
 
-def _indices(flat: Dim, axes: Sequence[Axis]) -> list[Dim]:
-    """The index along each axis, from their joint index."""
-    found: list[Dim] = []
-    for axis in reversed(axes[1:]):
-        found.append(flat % axis.extent)
-        flat = flat // axis.extent
-    return [flat, *reversed(found)] if axes else []
-
-
-def _spread(axis: Axis, i: Dim, shape: Sequence[Dim], index: list[Dim]) -> None:
-    """Add index ``i`` of an axis to the dims of the result that it runs along."""
-    strides = [product(shape[d + 1 :]) for d in range(len(shape))]
-    inner = next((d for d in reversed(range(len(shape))) if strides[d] == axis.y), None)
-    if inner is None:  # groups of a convolution: several steps of the last dim
-        index[-1] = index[-1] + i * axis.y
-        return
-    for d in range(inner, -1, -1):
-        if d == 0 or product(shape[d : inner + 1]) == axis.extent:
-            index[d] = index[d] + i
-            return
-        index[d] = index[d] + i % shape[d]
-        i = i // shape[d]
-
-
-def _dot(index: Sequence[Dim], strides: Sequence[Dim]) -> Dim:
-    total: Dim = 0
-    for i, stride in zip(index, strides, strict=True):
-        total = total + i * stride
-    return total
-
-
-def _known(dim: Dim) -> int:
-    assert isinstance(dim, int), "asked of static extents only"
-    return dim
-
-
-def _guess(dim: Dim) -> int:
-    return dim if isinstance(dim, int) else 64
+def bytes_of(kind: Attribute) -> int:
+    """Of an element in memory."""
+    return max(8, getattr(kind, "bitwidth", 32)) // 8
 
 
 def _heavy(op: Operation) -> bool:

@@ -28,8 +28,24 @@ HEIGHTS: Mapping[tuple[int, int], Mapping[int, int]] = {
 PANEL_BYTES = 640 * 1024
 """The largest stretch of a panel that is read for one tile: it stays in the L2 cache."""
 
-BLOCK_BYTES = 512 * 1024
+BLOCK_BYTES, BLOCK_ROWS = 512 * 1024, 384
 """Rows of the left operand that are used for one panel before the next: they stay there too."""
+
+NEAR_BYTES = 1024
+"""How far apart the vectors of a panel may be in memory: more costs a page or a set of the cache each."""
+
+COPIED_ROWS = 16
+"""Rows that use a panel, for which its copy pays."""
+
+COPY_BYTES = 64 * 1024
+"""The largest copy: it stands on the stack of a thread."""
+
+SWEPT, SWEPT_COLUMNS = 16, 1024
+"""Where few rows use a right operand whose rows are far apart: so many of its rows are walked along
+together, for so many columns at a time, as memory likes it."""
+
+TASKS, COPY_TASKS = 32, 16
+"""Least number of pieces that the work is cut into where it can be; fewer where each makes copies."""
 
 LATENCY = 8
 """Multiply-adds in flight that keep the units busy: two of them, each four cycles deep."""

@@ -17,7 +17,8 @@ row        the index of the result along which a register tile is high
 step       outer index of the sum (the window of a convolution)
 depth      inner index of the sum
 panel      which ``lanes`` columns
-column     columns in all; the last panel is filled with zeros where ``w`` is ``packed``
+column     columns in all; the last panel is filled with zeros where ``w`` is ``packed``, and only
+           where it is not may columns lie elsewhere than side by side
 =========  ===========================================================================
 """
 
@@ -156,11 +157,12 @@ class ContractOp(TensorOp):
         lanes, axes = self.lanes.value.data, self.axes
         kind = np.float32 if args[0].dtype.itemsize == 2 else args[0].dtype
         x, w = (a.astype(kind).ravel() for a in args)
-        w = np.concatenate([w, np.zeros(lanes, kind)])  # the last panel of a w that is not packed
+        apart = _size(axes.one("column").w)
+        w = np.concatenate([w, np.zeros(lanes * apart, kind)])  # the last panel of a w that is not packed
         outer, inner = [*axes.of("batch"), axes.one("row")], [*axes.of("step"), axes.one("depth")]
         panel, columns = axes.one("panel"), _size(axes.one("column").extent)
         xs = _view(x, [(a.extent, a.x) for a in outer + inner])
-        ws = _view(w, [(a.extent, a.w) for a in [*outer, panel, *inner]] + [(lanes, 1)])
+        ws = _view(w, [(a.extent, a.w) for a in [*outer, panel, *inner]] + [(lanes, apart)])
         result = np.zeros([_size(d) for d in shape_of(self.result)], kind)
         sums = np.zeros([*xs.shape[: len(outer)], ws.shape[len(outer)] * lanes], kind)
         for at in np.ndindex(*xs.shape[: len(outer)]):

@@ -1,0 +1,192 @@
+"""How the work of a contraction is cut: into tasks, and a long sum into chunks.
+
+    for every chunk of the sum {                      which fits the L2 cache beside the rows of x
+      [copy the chunk of the rows of x]
+      for every panel of the task {
+        [copy the chunk of the panel]
+        for every row tile of the task { sum the chunk on top of what the chunks before left }
+      }
+    }
+
+What is copied, and how large a chunk and a task are, follows from the shapes (`choose`), never from the
+number of threads: neither do the bits of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.ir import SSAValue
+
+from tfc.codegen.schedule import tiles
+from tfc.dialects.tfc.packed import Axis
+from tfc.dims import Dim, product
+
+MANY = 64
+"""What an extent counts for that is not known."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the choice rests on.
+
+    Attributes:
+        height: rows of a tile.
+        lanes: columns of a panel.
+        rows, items: rows of an item, and items that share one ``w``.
+        elsewhere: items that have a ``w`` each.
+        panels: how many there are.
+        sums: the axes of the sum, outermost first, the depth last.
+        row: the axis of rows.
+        column: the axis of columns.
+        packed: whether ``w`` is in panels already.
+        size, computed: bytes of an element in memory, and in a register.
+        masked: whether a part of a vector is read by one instruction.
+    """
+
+    height: int
+    lanes: int
+    rows: Dim
+    items: Dim
+    elsewhere: Dim
+    panels: Dim
+    sums: Sequence[Axis]
+    row: Axis
+    column: Axis
+    packed: bool
+    size: int
+    computed: int
+    masked: bool
+
+    @property
+    def depth(self) -> int:
+        """Terms of the sum."""
+        return guess(product(a.extent for a in self.sums))
+
+    @property
+    def users(self) -> int:
+        """Rows that use one panel."""
+        return guess(self.items * self.rows)
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How a contraction is cut.
+
+    Attributes:
+        rows: of a task, about.
+        panels: of a task.
+        chunk: terms of the sum of a chunk, at most.
+        copies_w, copies_x: whether a chunk of a panel, or of the rows, is copied before it is used.
+    """
+
+    rows: int
+    panels: int
+    chunk: int
+    copies_w: bool
+    copies_x: bool
+
+
+def choose(p: Problem) -> Blocking:
+    """The blocking of a contraction, by what was measured."""
+    users, depth = p.users, p.depth
+    apart = max((guess(a.w) for a in p.sums), default=1) * p.size
+    ragged = not p.masked and guess(p.column.extent) % p.lanes != 0
+    spread = not p.packed and apart > tiles.NEAR_BYTES
+    copies_w = not p.packed and (
+        p.column.w != 1 or ragged or (spread and users >= tiles.COPIED_ROWS)
+    )
+    swept = spread and not copies_w
+    width = p.lanes * (p.computed if copies_w else p.size)
+    chunk = tiles.SWEPT if swept else (tiles.COPY_BYTES if copies_w else tiles.PANEL_BYTES) // width
+    copies_x = p.row.x == 1 and p.rows != 1 and guess(p.sums[-1].x) * p.size > tiles.NEAR_BYTES
+    rows = min(tiles.BLOCK_ROWS, tiles.BLOCK_BYTES // max(1, min(depth, chunk) * p.size))
+    if copies_x:
+        rows = min(rows, max(p.height, tiles.COPY_BYTES // max(1, min(depth, chunk) * p.size)))
+    rows = max(4 * p.height, rows)
+    panels = 1
+    if swept:
+        panels = max(1, min(-(-tiles.SWEPT_COLUMNS // p.lanes), guess(p.panels) // 4))
+    elif min(rows, users) * depth * p.size > tiles.BLOCK_BYTES or copies_x:
+        panels = 8
+    pieces = tiles.COPY_TASKS if copies_w or copies_x else tiles.TASKS
+    others = guess(p.elsewhere) * -(-guess(p.panels) // panels)
+    while panels > 1 and not swept and others * -(-users // rows) < pieces:
+        panels = -(-panels // 2)
+        others = guess(p.elsewhere) * -(-guess(p.panels) // panels)
+    if all(isinstance(n, int) for n in (p.rows, p.items, p.panels, p.elsewhere)) and others:
+        rows = max(2 * p.height, min(rows, -(-users // -(-pieces // others))))
+    return Blocking(rows, panels, max(2, chunk), copies_w, copies_x)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """How a sum is cut: ``outer`` axes one step after the other, then pieces of the first of ``inner``.
+
+    Attributes:
+        length: of a piece.
+        pieces: how many there are; 1 where the whole axis is one.
+    """
+
+    outer: Sequence[Axis]
+    inner: Sequence[Axis]
+    length: Dim
+    pieces: Dim
+
+    @property
+    def count(self) -> Dim:
+        """Chunks in all."""
+        return product(a.extent for a in self.outer) * self.pieces
+
+    @property
+    def largest(self) -> int:
+        """Terms of a chunk, at most; of a sum that is cut."""
+        extents = [self.length, *(a.extent for a in self.inner[1:])]
+        total = product(extents)
+        assert isinstance(total, int), "chunks have a size that is known"
+        return total
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One piece of a sum: where it begins in x and w, and whether it is the first or last."""
+
+    x: Dim
+    w: Dim
+    low: Dim
+    high: Dim
+    first: SSAValue | None = None
+    last: SSAValue | None = None
+
+
+def cut(axes: Sequence[Axis], most: int, step: int) -> Sum:
+    """Cut a sum over ``axes``, outermost first, into chunks of ``most`` terms or fewer.
+
+    Args:
+        step: of which the length of pieces of the last axis should be a multiple.
+    """
+    extents = [a.extent for a in axes]
+    at, rest = len(axes) - 1, 1
+    while at and isinstance(n := extents[at], int) and rest * n <= most:
+        at, rest = at - 1, rest * n
+    extent = extents[at]
+    length = max(1, most // max(1, rest))
+    if isinstance(extent, int):
+        pieces = max(1, -(-extent // length))
+        length = -(-extent // pieces)
+        if at == len(axes) - 1 and pieces > 1:
+            length = -(-length // step) * step
+            pieces = -(-extent // length)
+        return Sum(axes[:at], axes[at:], length, pieces)
+    return Sum(axes[:at], axes[at:], length, tiles.ceil(extent, length))
+
+
+def known(dim: Dim) -> bool:
+    """Whether an extent is a number."""
+    return isinstance(dim, int)
+
+
+def guess(dim: Dim) -> int:
+    """An extent, or what it is taken for."""
+    return dim if isinstance(dim, int) else MANY

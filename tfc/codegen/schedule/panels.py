@@ -1,0 +1,136 @@
+"""Copies of what a task of a contraction reads often: vectors side by side, term after term.
+
+    copy_along    lanes that are neighbours in memory: vectors are moved as they are
+    copy_across   lanes that are rows in memory: square tiles are transposed on the way
+
+A half is widened to f32 where the copy holds that. Nothing outside of the operand is read: lanes past
+its end are zero, or, where they are rows, what its last row holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import VectorType
+from xdsl.ir import Attribute, SSAValue
+
+from tfc.codegen.schedule.emit import Emitter
+from tfc.dialects import kernel
+from tfc.dims import Dim
+
+Place = tuple[SSAValue, Attribute, Dim]
+"""A buffer, the type of its elements, and where in it."""
+
+COPIED_AT_ONCE = 4
+"""Terms that are copied in one iteration."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Lanes of a panel that one vector type holds: panels of 48 lanes are 32 and 16."""
+
+    first: int
+    lanes: int
+
+
+def parts_of(lanes: int) -> list[Part]:
+    """Powers of two that make up ``lanes``, the largest first."""
+    parts: list[Part] = []
+    at = 0
+    for bit in range(lanes.bit_length() - 1, -1, -1):
+        if lanes >> bit & 1:
+            parts.append(Part(at, 1 << bit))
+            at += 1 << bit
+    return parts
+
+
+def copy_along(
+    e: Emitter, source: Place, place: Place, terms: tuple[Dim, Dim], *,
+    lanes: int, move: Dim, lane_move: Dim, valid: Dim | None, native: int,
+) -> None:  # fmt: skip
+    """Copy ``lanes`` neighbours for each of ``terms``.
+
+    Args:
+        terms: from the first to the last but one.
+        move: from term to term in the source; in the copy it is ``lanes``.
+        lane_move: from lane to lane in the source; anything that `copy_across` cannot do.
+        valid: how many lanes there are; None for all.
+        native: lanes of a register.
+    """
+    parts = parts_of(lanes)
+    masks = [
+        None if valid is None else e(kernel.MaskOp(e.index(valid - p.first), p.lanes)) for p in parts
+    ]
+    apart = None if lane_move == 1 else e.index(lane_move)
+
+    def term(k: Dim) -> None:
+        for part, mask in zip(parts, masks, strict=True):
+            at = e.index(source[2] + k * move + part.first * lane_move)
+            type_ = VectorType(source[1], [part.lanes])
+            value = e(kernel.LoadOp(source[0], at, type_, lane_stride=apart, mask=mask))
+            _put(e, value, place, place[2] + k * lanes + part.first)
+
+    _each(e, terms, COPIED_AT_ONCE, lambda first, count: [term(first + u) for u in range(count)])
+
+
+def copy_across(
+    e: Emitter, source: Place, place: Place, terms: tuple[Dim, Dim], *,
+    lanes: int, move: Dim, lane_move: Dim, valid: Dim | None, native: int,
+) -> None:  # fmt: skip
+    """Copy ``lanes`` rows of terms that are neighbours, transposed; arguments as of `copy_along`.
+
+    Up to ``native`` terms behind the last one are written, too.
+    """
+    side = min(native, 1 << (lanes.bit_length() - 1))
+    if move != 1 or side < 2 or lanes % side:
+        copy_along(
+            e, source, place, terms, lanes=lanes, move=move, lane_move=lane_move, valid=valid, native=native
+        )  # fmt: skip
+        return
+    starts = [source[2] + lane * lane_move for lane in range(lanes)]
+    if valid is not None:
+        rows = [e.minimum(lane, valid - 1) for lane in range(lanes)]
+        starts = [e.bind(e.index(source[2] + row * lane_move)) for row in rows]
+
+    def block(k: Dim, mask: SSAValue | None) -> None:
+        for first in range(0, lanes, side):
+            rows = [
+                e(kernel.LoadOp(source[0], e.index(at + k), VectorType(source[1], [side]), mask=mask))
+                for at in starts[first : first + side]
+            ]
+            tile = e(kernel.TransposeOp(e(kernel.TileOp(rows))))
+            for u in range(side):
+                _put(e, e(kernel.RowOp(tile, u)), place, place[2] + (k + u) * lanes + first)
+
+    low, high = terms
+    end = low + (high - low) // side * side
+    if end != low:
+        with e.loop(end, lower=low, step=side) as loop:
+            block(loop.variable, None)
+    if end != high:
+        with e.loop(high, lower=end, step=side) as loop:  # once
+            block(loop.variable, e(kernel.MaskOp(e.index(high - loop.variable), side)))
+
+
+def _put(e: Emitter, value: SSAValue, place: Place, at: Dim) -> None:
+    kind = value.type.element_type if isinstance(value.type, VectorType) else value.type
+    if kind != place[1]:
+        wide = VectorType(place[1], value.type.get_shape()) if isinstance(value.type, VectorType) else place[1]
+        value = e(kernel.CastOp("extf", value, wide))
+    e(kernel.StoreOp(value, place[0], e.index(at)))
+
+
+def _each(
+    e: Emitter, terms: tuple[Dim, Dim], many: int, body: Callable[[Dim, int], object]
+) -> None:
+    """``body(first, count)`` for all terms, ``many`` at a time and the rest one by one."""
+    low, high = terms
+    whole = isinstance(low, int) and isinstance(high, int) and (high - low) % many == 0
+    end = high if whole else low + (high - low) // many * many
+    if end != low:
+        with e.loop(end, lower=low, step=many) as loop:
+            body(loop.variable, many)
+    if end != high:
+        with e.loop(high, lower=end) as loop:
+            body(loop.variable, 1)
