@@ -43,6 +43,7 @@ _NAMES: dict[str, str] = {
         "stop_gradient tile transpose unstack where zeros zeros_like"
     ),
     "tfc.graph.slicing": "newaxis strided_slice",
+    "tfc.graph.clip": "clip_by_average_norm clip_by_global_norm clip_by_norm global_norm",
     "tfc.graph.math": (
         "abs accumulate_n acos acosh add add_n arg_max arg_min argmax argmin asin asinh atan atan2 atanh "
         "bitwise_and bitwise_or bitwise_xor cast ceil clip_by_value cos cosh cumprod cumsum div divide "

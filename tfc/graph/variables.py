@@ -47,11 +47,12 @@ class Variable(Operators):
         caching_device: Any = None,
         name: str | None = None,
         dtype: Any = None,
+        constraint: Callable[[Tensor], Tensor] | None = None,
         **_unused: Any,
     ) -> None:
         if initial_value is None:
             raise quoted(GraphError("a variable needs an initial value"), here())
-        self.trainable = trainable
+        self.trainable, self.constraint = trainable, constraint
         graph = initial_value.graph if isinstance(initial_value, Tensor) else get_default_graph()
         # A variable outlives the scopes of control it is made in, as does its initializer.
         root, around = graph.root, graph.get_name_scope()
