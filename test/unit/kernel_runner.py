@@ -68,7 +68,9 @@ def compiled(text: str, cpu: str = "native") -> Compiled:
     return Compiled(text, cpu)
 
 
-def elementwise(op: str, lanes: int, element: str, operands: int = 1, result: str = "") -> str:
+def elementwise(
+    op: str, lanes: int, element: str, operands: int = 1, result: str = "", attributes: str = ""
+) -> str:
     """A kernel that applies ``op`` (with its operands' names) to whole vectors."""
 
     def of(kind: str) -> str:
@@ -89,14 +91,15 @@ def elementwise(op: str, lanes: int, element: str, operands: int = 1, result: st
       kernel.parallel %i to %n {{
         %off = arith.muli %i, %c : index
         {loads}
-        %r = {op} {values} : {type_}
+        %r = {op} {values} {attributes} : {type_}
         kernel.store %r, %y[%off] : {of(result)}, memref<?x{result}>
       }}
     }}"""
 
 
 def apply(
-    op: str, *arrays: np.ndarray, lanes: int = 16, cpu: str = "native", result: Any = None, element: str = "", to: str = ""
+    op: str, *arrays: np.ndarray, lanes: int = 16, cpu: str = "native", result: Any = None, element: str = "", to: str = "",
+    attributes: str = "",
 ) -> np.ndarray:
     """``op`` on whole arrays of one dtype."""
     first = arrays[0]
@@ -108,7 +111,7 @@ def apply(
     padded = [np.concatenate([a.ravel(), np.ones(-a.size % step, a.dtype)]) for a in arrays]
     out = np.zeros(padded[0].size, given)
     blocks = out.size // step
-    run = compiled(elementwise(op, lanes, kind, len(arrays), gives), cpu)
+    run = compiled(elementwise(op, lanes, kind, len(arrays), gives, attributes), cpu)
     assert run(*padded, out, blocks, hi=blocks) == 0
     return out[: first.size].reshape(first.shape)
 

@@ -104,6 +104,21 @@ def test_two_operands(name: str, cpu: str) -> None:
     check(name, SINGLE[name].ulp, apply(f"math.{name}", x, y, lanes=16, cpu=cpu), x, y)
 
 
+@pytest.mark.parametrize("cpu", RUNNABLE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exp_of_what_is_never_positive(dtype: Any, cpu: str) -> None:
+    x = -np.abs(samples(dtype, 20_000))
+    table = SINGLE if dtype == np.float32 else DOUBLE
+    for lanes in (0, 5, 32):
+        result = apply("math.exp", x, lanes=lanes, cpu=cpu, attributes="{never_positive}")
+        with np.errstate(all="ignore"):
+            normal = ~(np.exp(x) < np.finfo(dtype).tiny)
+        check("exp", table["exp_of_never_positive"].ulp, result[normal], x[normal])
+        small = result[~normal]
+        assert ((small >= 0) & (small < np.finfo(dtype).tiny * 1.01)).all()
+        assert (result[x == -math.inf] == 0).all()
+
+
 def test_saturation_is_exact() -> None:
     x = np.linspace(9.1, 50, 1000, dtype=np.float32)
     assert (apply("math.tanh", x) == 1).all()

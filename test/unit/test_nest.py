@@ -129,6 +129,22 @@ def test_softmax_is_one_kernel(shape: tuple[int, ...]) -> None:
     assert str(runner.kernel).count("math.exp") <= 2  # whole vectors, and the last one
 
 
+def test_exp_is_told_where_its_operand_is_never_positive() -> None:
+    """Where the maximum is that of the very values, in their places; not of others, nor of columns."""
+
+    def kernel(axis: int, dims: list[int], *, same: bool = True) -> str:
+        def body(e: Build, x: SSAValue, y: SSAValue) -> SSAValue:
+            top = e(ReduceOp(x if same else y, "max", [axis]))
+            return e(ExpOp(e(SubOp(x, e(BroadcastOp(top, [6, 6], dims))))))
+
+        return str(nest([tensor_type([6, 6], F32)] * 2, body).kernel)
+
+    assert "never_positive" in kernel(1, [0])
+    assert "never_positive" in kernel(0, [1])
+    assert "never_positive" not in kernel(1, [1])
+    assert "never_positive" not in kernel(1, [0], same=False)
+
+
 def test_softmax_of_named_dims() -> None:
     shape: tuple[Dim, ...] = (symbol("batch"), 3, symbol("seq"))
     runner = nest([tensor_type(shape, F32)], softmax)

@@ -75,6 +75,9 @@ from xdsl.utils.exceptions import VerifyException
 
 _SHOWN = ("dims", "grid", "grain", "target", "in_place")
 
+NEVER_POSITIVE = "never_positive"
+"""The attribute of a ``math.exp`` whose operand is known to be at most 0, or NaN."""
+
 Buffer = base(MemRefType)
 Index = base(IndexType)
 

@@ -14,6 +14,7 @@ from xdsl.ir import Operation
 from tfc.codegen.cpu import formulas
 from tfc.codegen.cpu.ir import Code, Kind, Module, literal, shape_of
 from tfc.codegen.cpu.number import Number
+from tfc.dialects import kernel
 
 if TYPE_CHECKING:
     from tfc.codegen.cpu.translate import Rule, Translator, Value
@@ -51,6 +52,12 @@ def helper(
 
 def _rule(name: str) -> Rule:
     return lambda t, op: t.each_row(op, lambda shape, args: apply(t.code, name, shape.kind, args))
+
+
+def _exp(t: Translator, op: Operation) -> Value:
+    """Where the generator knows that operands are never positive it says so."""
+    name = "exp_of_never_positive" if kernel.NEVER_POSITIVE in op.attributes else "exp"
+    return t.each_row(op, lambda shape, args: apply(t.code, name, shape.kind, args))
 
 
 def _intrinsic(name: str) -> Rule:
@@ -144,7 +151,7 @@ def _float_to_integer_power(t: Translator, op: Operation) -> Value:
 
 
 FUNCTIONS: dict[type[Operation], str] = {
-    math.ExpOp: "exp", math.Exp2Op: "exp2", math.ExpM1Op: "expm1",
+    math.Exp2Op: "exp2", math.ExpM1Op: "expm1",
     math.LogOp: "log", math.Log1pOp: "log1p", math.Log2Op: "log2", math.Log10Op: "log10",
     math.RsqrtOp: "rsqrt", math.CbrtOp: "cbrt", math.PowFOp: "powf", math.ErfOp: "erf",
     math.SinOp: "sin", math.CosOp: "cos", math.TanOp: "tan",
@@ -171,5 +178,6 @@ RULES: dict[type[Operation], Rule] = {
     math.RoundOp: _rounding("round"),
     math.RoundEvenOp: _rounding("roundeven"),
     **{op: _rule(name) for op, name in FUNCTIONS.items()},
+    math.ExpOp: _exp,
 }
 """What each operation of ``math`` becomes on a CPU."""

@@ -19,11 +19,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
-from xdsl.dialects import arith
+from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import (
     BFloat16Type,
     Float16Type,
     IndexType,
+    UnitAttr,
     VectorType,
     f32,
 )
@@ -32,9 +33,10 @@ from xdsl.ir import Attribute, BlockArgument, SSAValue
 from tfc.codegen.schedule.access import OperandAccess
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.lanes import Index, Lanes, Read, compute_type, linear, storage
+from tfc.codegen.schedule.signs import never_positive
 from tfc.dialects import kernel
 from tfc.dialects.tfc.base import TensorOp
-from tfc.dialects.tfc.elementwise import CastOp
+from tfc.dialects.tfc.elementwise import CastOp, ExpOp
 from tfc.dialects.tfc.types import element, shape_of
 from tfc.dims import Atom, Dim, Expr, evaluate, names, product
 from tfc.errors import InternalError
@@ -96,6 +98,8 @@ class Evaluator:
         op = value.owner
         assert isinstance(op, TensorOp), "fusions hold tensor operations only"
         result = op.value_at(OperandAccess(self, op), index)
+        if isinstance(op, ExpOp) and isinstance(result.owner, math.ExpOp) and never_positive(op.operands[0]):
+            result.owner.attributes[kernel.NEVER_POSITIVE] = UnitAttr()
         if isinstance(op, CastOp) and isinstance(element(value), Float16Type | BFloat16Type):
             narrow = self.vector_type(element(value))
             return self.e(kernel.CastOp("extf", self.e(kernel.CastOp("truncf", result, narrow)), self.vector_type(f32)))

@@ -48,6 +48,7 @@ def _rsqrt(x: Number) -> Number:
 
 SINGLE: dict[str, Formula] = {
     "exp": Formula(exponential.exp, 1.0),
+    "exp_of_never_positive": Formula(exponential.exp_of_never_positive, 1.0),
     "exp2": Formula(exponential.exp2, 0.6),
     "expm1": Formula(exponential.expm1, 1.5),
     "log": Formula(logarithm.log, 1.0),
@@ -81,6 +82,7 @@ _LIBM = {name: name for name in ("exp2", "log1p", "log2", "log10", "cbrt", "sin"
 
 DOUBLE: dict[str, Formula] = {
     "exp": Formula(exponential.exp, 1.5),
+    "exp_of_never_positive": Formula(exponential.exp_of_never_positive, 1.5),
     "expm1": Formula(exponential.expm1, 2.5),
     "log": Formula(logarithm.log, 1.0),
     "tanh": Formula(exponential.tanh, 2.5),

@@ -28,6 +28,7 @@ class Format:
         tail: the coefficients of ``P``.
         largest: above this ``exp`` is infinite, which it computes by itself.
         least: below this ``exp`` is 0.
+        normal: the least multiple of ln 2 whose ``exp`` is a normal number.
     """
 
     fraction: int
@@ -38,6 +39,7 @@ class Format:
     tail: Sequence[float]
     largest: float
     least: float
+    normal: float
 
 
 SINGLE = Format(
@@ -46,11 +48,12 @@ SINGLE = Format(
     magic=12582912.0,
     magic_bits=0x4B400000,
     ln2=(0.693359375, -2.12194440e-4),
-    # 2**-30.5
-    tail=(0.5, 0.16666647791862488, 0.041666481643915176, 0.008337864652276039,
-          0.0013933902373537421, 0.00017327371460851282),
+    # 2**-28.3
+    tail=(0.4999999343293555, 0.16666520397358583, 0.041668390614804214, 0.008368745270603824,
+          0.0013814548841939688),
     largest=89.0,
     least=-104.0,
+    normal=-87.33654475055310898657,
 )  # fmt: skip
 
 DOUBLE = Format(
@@ -65,6 +68,7 @@ DOUBLE = Format(
           2.755723359051054e-06, 2.76200958935337e-07, 2.511368883431425e-08),
     largest=710.0,
     least=-746.0,
+    normal=-708.39641853226410622,
 )  # fmt: skip
 
 
@@ -78,11 +82,12 @@ def reduced(x: Number) -> tuple[Number, Number]:
     return tail, shifted.bits - format_of(x).magic_bits
 
 
-def _parts(x: Number) -> tuple[Number, Number, Number]:
-    """``exp(r) - 1``, ``n`` as a float, and ``n`` with the magic number still in it."""
+def _parts(x: Number, bias: int = 0) -> tuple[Number, Number, Number]:
+    """``exp(r) - 1``, ``n`` as a float, and ``n + bias`` with the magic number still in it."""
     of = format_of(x)
-    shifted = x.fma(LOG2_E, of.magic)
-    n = shifted - of.magic
+    magic = of.magic + bias
+    shifted = x.fma(LOG2_E, magic)
+    n = shifted - magic
     r = n.fma(-of.ln2[0], x)
     r = n.fma(-of.ln2[1], r)
     return r.polynomial(of.tail).fma(r * r, r), n, shifted
@@ -103,6 +108,17 @@ def exp(x: Number) -> Number:
     whole = shifted.bits - of.magic_bits
     half = whole >> 1
     return (tail + 1.0) * power_of_two(half) * power_of_two(whole - half)
+
+
+def exp_of_never_positive(x: Number) -> Number:
+    """The same for ``x <= 0``; what is less than a normal number may be 0."""
+    of = format_of(x)
+    if x86.has_scale(x.kind, x.code.target.required_features):
+        tail, n, _ = _parts(x.at_least(of.least))
+        return x86.scale(tail + 1.0, n)
+    # The exponent field of 2**n comes by a shift alone, and is 0 for the least n that is left.
+    tail, _, shifted = _parts(x.at_least(of.normal - 0.6), of.bias)
+    return (tail + 1.0) * (shifted.bits << of.fraction).as_float()
 
 
 def expm1(x: Number) -> Number:
