@@ -183,7 +183,8 @@ def run_stages(module: ModuleOp, stages: str, options: Options, *watching: Instr
     Args:
         watching: instruments beside those of the options or the environment.
     """
-    given = {"cpu": options.cpu, "target": options.target, "model": options.name, "mode": options.check_effects}
+    given = {"cpu": options.cpu, "target": options.target, "model": options.name}
+    given |= {"mode": options.check_effects, "memory_limit": options.memory_limit}
     watchers = list(options.instruments) or from_environment()
     if options.validate_each_pass:
         from tfc.passes.validate import ValidateEachPass

@@ -6,7 +6,9 @@
     ├── FeedError               a value fed to a run does not fit its placeholder
     ├── ModelFileError          a model file cannot be read, or needs operations tfc lacks
     ├── OptionError             an unknown or ill-formed option, pass, target
+    ├── CheckpointError         a checkpoint cannot be read or written, or does not fit the variables
     ├── ArtifactError           a compiled artifact cannot be written, loaded or run here
+    ├── MemoryLimitError        a program needs more memory than is allowed
     └── RunError                the compiled program itself reports an error (index out of range)
     InternalError               a bug in tfc: it says so and shows the module
 
@@ -60,8 +62,16 @@ class OptionError(TfcError):
     """An option, pass or target that tfc does not know, or an ill-formed one."""
 
 
+class CheckpointError(TfcError):
+    """A checkpoint cannot be read or written, or does not fit the variables."""
+
+
 class ArtifactError(TfcError):
     """A compiled artifact cannot be written, loaded or run here."""
+
+
+class MemoryLimitError(TfcError):
+    """A program needs more memory at once than it is allowed; the message lists what is there then."""
 
 
 class RunError(TfcError):

@@ -84,6 +84,11 @@ class Compiled:
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Run the model on inputs by name; gives the outputs by name. Raises as calling does."""
         names = [s.name for s in self.inputs]
+        if not isinstance(feeds, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] # callers are not checked
+            raise FeedError(
+                f"expected a dict from names of inputs to values, got {type(feeds).__name__}",
+                help="model(x, ...) takes the inputs in their order",
+            )
         for name in feeds:
             if name not in names:
                 known = nearest(name, names) or f"the inputs are {', '.join(map(repr, names))}"
@@ -147,6 +152,7 @@ def compile(
     cpu: str | None = None,
     threads: int = 1,
     check_effects: str = "error",
+    memory_limit: int | None = None,
     validate_each_pass: bool = False,
     session: Any = None,
 ) -> Compiled:
@@ -163,6 +169,8 @@ def compile(
         threads: how many threads a run uses.
         check_effects: what is done about accesses to a variable that have no order: "error", "warn", or
             "order", which keeps the order in which they were made.
+        memory_limit: bytes that a run may need at once beside inputs, outputs, weights and variables: kernels
+            are run again instead of keeping their results, until it fits or a `MemoryLimitError` says what does not.
         validate_each_pass: interpret the module before and after every pass; slow.
         session: for tensors of a graph, the session whose values its variables have.
 
@@ -183,6 +191,7 @@ def compile(
         threads=threads,
         shapes={k: [_extent(k, d) for d in v] for k, v in (shapes or {}).items()},
         check_effects=check_effects,
+        memory_limit=memory_limit,
         validate_each_pass=validate_each_pass,
     )
     check_fits(cpu)

@@ -36,11 +36,12 @@ class Options:
         threads: how many threads a run uses, from 1 to `MAX_THREADS`.
         shapes: extents that replace the declared ones of an input, by its name.
         check_effects: one of `EFFECTS`.
+        memory_limit: bytes that the arena of a run may have; kernels run again to keep within it.
         validate_each_pass: interpret the module before and after every pass.
         instruments: who watches the passes.
 
     Raises:
-        OptionError: ``threads`` is no number in that range, or ``check_effects`` another word.
+        OptionError: ``threads`` is no number in that range, ``check_effects`` another word, or the limit no size.
     """
 
     name: str = "model"
@@ -49,6 +50,7 @@ class Options:
     threads: int = 1
     shapes: Mapping[str, Sequence[Dim]] = field(default_factory=dict[str, "Sequence[Dim]"])
     check_effects: str = "error"
+    memory_limit: int | None = None
     validate_each_pass: bool = False
     instruments: Sequence[Instrument] = ()
 
@@ -58,3 +60,5 @@ class Options:
             expected = f"expected a number of threads from 1 to {MAX_THREADS}"
             raise OptionError(f"{expected}, got {self.threads!r}")
         check_mode(self.check_effects)
+        if self.memory_limit is not None and (type(self.memory_limit) is not int or self.memory_limit < 0):
+            raise OptionError(f"expected a limit of memory in bytes, got {self.memory_limit!r}")

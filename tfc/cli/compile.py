@@ -100,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--check-effects", metavar="MODE", default="error",
         help="accesses to a variable without an order: error (the default), warn, or order")  # fmt: skip
+    add("--memory-limit", metavar="SIZE",
+        help="what a run may need at once: bytes, or 512KiB, 64MiB, 2GiB; kernels run again to keep within it")  # fmt: skip
     add("-q", "--quiet", action="store_true", help="no progress and no summary")
     add("-v", "--version", action="store_true", help="print the version")
 
@@ -190,7 +192,22 @@ def _options(given: argparse.Namespace, output: str) -> Options:
         threads=int(given.threads),
         shapes=dict(map(read_shape, given.shape)),
         check_effects=given.check_effects,
+        memory_limit=None if given.memory_limit is None else read_size(given.memory_limit),
     )
+
+
+def read_size(text: str) -> int:
+    """Bytes: ``65536``, ``64KiB``, ``1.5MiB``, ``2GiB``.
+
+    Raises:
+        OptionError: the text has another form.
+    """
+    from tfc.errors import OptionError
+
+    match = re.fullmatch(r"([0-9]+|[0-9]+\.[0-9]+(?=[KMG]))([KMG]iB|B?)", text)
+    if match is None:
+        raise OptionError(f"expected a size, got {text!r}", help="65536, 64KiB, 1.5MiB or 2GiB")
+    return int(float(match[1]) * 1024 ** " KMG".index(match[2].strip("iB") or " "))
 
 
 def read_shape(text: str) -> tuple[str, list[Dim]]:

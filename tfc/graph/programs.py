@@ -14,9 +14,44 @@ from tfc.graph.specialise import Extract, output_types
 
 if TYPE_CHECKING:
     from tfc.graph.session import ConfigProto
+    from tfc.runtime.program import Program
 
-Runnable: TypeAlias = Callable[[Sequence[Array]], Sequence[Any]]
-"""The outputs of a program for its inputs, both in order."""
+
+class Runnable:
+    """A program: the outputs for its inputs, both in order.
+
+    Args:
+        run: gives arrays.
+        scalars: which outputs are of rank 0, and given as numpy's scalars, as TensorFlow does.
+        native: the program as an object with a native call (`tfc.runtime.program.Program`).
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Array]], Sequence[Any]],
+        scalars: Sequence[int],
+        native: Program | None = None,
+    ) -> None:
+        self._run, self.scalars, self._native = run, tuple(scalars), native
+
+    def __call__(self, fed: Sequence[Array]) -> Sequence[Any]:
+        return self.unwrapped(self._run(fed))
+
+    def unwrapped(self, values: Any) -> Any:
+        for k in self.scalars:
+            values[k] = values[k][()]
+        return values
+
+    @property
+    def call(self) -> Callable[..., Any]:
+        """The native call: the output, a tuple of several, or NotImplemented."""
+        return self._native.call if self._native else no_call
+
+
+def no_call(*_fed: Any) -> Any:
+    """Of a program that has no native call."""
+    return NotImplemented
+
 
 Storage: TypeAlias = Callable[[str, tuple[int, ...], "np.dtype[Any]"], Array]
 """The array that holds the variable of a name, shape and dtype."""
@@ -30,13 +65,13 @@ def compiled(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
 
     place(found, config)
     threads = max(config.intra_op_parallelism_threads, 1)
-    options = Options(threads=threads, check_effects=config.check_effects)
+    options = Options(threads=threads, check_effects=config.check_effects, memory_limit=config.memory_limit)
     program = load(lower(found.module, options))
     for k, port in enumerate(program.manifest.variables):
         shape = tuple(d for d in port.shape if isinstance(d, int))
         program.bind_variable(k, storage(port.name, shape, runtime.dtype_of(port.dtype)))
     scalars = [k for k, port in enumerate(program.manifest.outputs) if not port.shape]
-    return _unwrapped(program.run, scalars)
+    return Runnable(program.run, scalars, program)
 
 
 def interpreted(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
@@ -60,7 +95,7 @@ def interpreted(found: Extract, storage: Storage, config: ConfigProto) -> Runnab
                 array[...] = now[name]
         return values
 
-    return _unwrapped(run, [k for k, (shape, _) in enumerate(output_types(found.module)) if not shape])
+    return Runnable(run, [k for k, (shape, _) in enumerate(output_types(found.module)) if not shape])
 
 
 def _static(content: Attribute) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -81,17 +116,3 @@ def place(found: Extract, config: ConfigProto) -> None:
         soft=config.allow_soft_placement,
         explain=config.log_device_placement,
     ).apply(context(), found.module)
-
-
-def _unwrapped(run: Runnable, scalars: Sequence[int]) -> Runnable:
-    """A program that gives numpy scalars, not arrays of rank 0, as TensorFlow does."""
-    if not scalars:
-        return run
-
-    def run_unwrapped(fed: Sequence[Array]) -> Sequence[Any]:
-        values: Any = run(fed)
-        for k in scalars:
-            values[k] = values[k][()]
-        return values
-
-    return run_unwrapped

@@ -24,11 +24,11 @@ from xdsl.ir import Operation as Instruction
 from tfc.dialects.tfc.types import Array, tensor_type
 from tfc.errors import FeedError, GraphError, RunError
 from tfc.graph.feeds import as_dict, as_fed, check_shape
-from tfc.graph.fetches import Fetches, key_of
+from tfc.graph.fetches import Fetches, Rebuild, key_of
 from tfc.graph.graph import Graph, get_default_graph
 from tfc.graph.node import Operation
 from tfc.graph.partial import PartialRun, Stage, first_stage
-from tfc.graph.programs import Runnable, compiled, interpreted
+from tfc.graph.programs import Runnable, compiled, interpreted, no_call
 from tfc.graph.source import describe, here, name_of, quoted
 from tfc.graph.specialise import Request, as_feed, extract
 from tfc.options import check_mode
@@ -45,6 +45,7 @@ class ConfigProto:
         intra_op_parallelism_threads: threads of a run; 0 for 1.
         check_effects: what is done about accesses to a variable that have no order: error, warn or
             order; see `tfc.passes.check_effects`.
+        memory_limit: bytes that a run may need at once beside what it is fed, gives, and the variables.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class ConfigProto:
         intra_op_parallelism_threads: int = 0,
         log_device_placement: bool = False,
         check_effects: str = "error",
+        memory_limit: int | None = None,
         **_others: Any,
     ) -> None:
         check_mode(check_effects)
-        self.check_effects = check_effects
+        self.check_effects, self.memory_limit = check_effects, memory_limit
         self.allow_soft_placement, self.log_device_placement = allow_soft_placement, log_device_placement
         self.device_count = dict(device_count or {})
         self.intra_op_parallelism_threads = intra_op_parallelism_threads
@@ -70,6 +72,8 @@ class Entry:
     program: Runnable
     reads: dict[Operation, Instruction]
     """Variables that must have a value, with what reads each; empty once all have."""
+    sets: set[str]
+    """Variables that have a value after a run; empty after it."""
 
 
 class _Plan:
@@ -90,6 +94,22 @@ class _Plan:
         self.idle = not self.wanted and not self.fetches.targets
         self.entries: dict[Shapes, Entry] = {}
         self.rebuild = self.fetches.rebuild
+        self.call: Callable[..., Any] = no_call
+        """The native call of the program that ran last: NotImplemented where its shapes are not those fed."""
+        self.answer: Rebuild | None = None
+        """The fetched structure from what `call` gives; None where that is the same."""
+
+    def keep(self, entry: Entry) -> None:
+        """Call the program of ``entry`` natively from now on, if nothing has to be done beside it."""
+        if self.passed or entry.reads or entry.sets or entry.program.call is self.call:
+            return
+        program, rebuild, single = entry.program, self.rebuild, len(self.wanted) == 1
+
+        def answer(found: Any) -> Any:
+            return rebuild(program.unwrapped([found] if single else list(found)))
+
+        self.answer = None if self.fetches.bare and not program.scalars else answer
+        self.call = program.call
 
     def merge(self, values: Sequence[Array], fed: Sequence[Array]) -> list[Any]:
         """The values of all fetched tensors, of which some were fed."""
@@ -160,12 +180,18 @@ class Session:
             plan = self._plans.get(key)
             if plan is None or self._closed:
                 plan = self._plan(key, fetches, list(feed_dict))
-            return self._execute(plan, list(feed_dict.values()))
-        key = key_of(fetches), ()
-        plan = self._plans.get(key)
-        if plan is None or self._closed:
-            plan = self._plan(key, fetches, ())
-        return self._execute(plan, [])
+            found = plan.call(*feed_dict.values())
+            if found is NotImplemented:
+                return self._execute(plan, list(feed_dict.values()))
+        else:
+            key = key_of(fetches), ()
+            plan = self._plans.get(key)
+            if plan is None or self._closed:
+                plan = self._plan(key, fetches, ())
+            found = plan.call()
+            if found is NotImplemented:
+                return self._execute(plan, [])
+        return found if plan.answer is None else plan.answer(found)
 
     def _execute(self, plan: _Plan, fed: list[Any]) -> Any:
         for k, dtype in enumerate(plan.dtypes):
@@ -180,6 +206,7 @@ class Session:
                 return plan.rebuild(plan.merge((), fed))
             entry = self._entry(plan, fed)
         values = self.execute(entry, fed)
+        plan.keep(entry)
         if plan.passed:
             values = plan.merge(values, fed)
         return plan.rebuild(values)
@@ -197,7 +224,10 @@ class Session:
                 raise FeedError(f"expected {count} values, got {len(values)}")
             if self._closed:
                 self._check_open()
-            return self._execute(plan, list(values))
+            found = plan.call(*values)
+            if found is NotImplemented:
+                return self._execute(plan, list(values))
+            return found if plan.answer is None else plan.answer(found)
 
         return call
 
@@ -259,7 +289,7 @@ class Session:
         make = interpreted if self._interpret else compiled
         program = make(found, self._storage, self.config)
         self.compilations += 1
-        return Entry(_noting(program, set(found.sets), self._initialized), dict(found.reads))
+        return Entry(program, dict(found.reads), set(found.sets))
 
     def execute(self, entry: Entry, fed: Sequence[Array]) -> Sequence[Any]:
         """The outputs of a program, if the variables that it reads have values.
@@ -269,7 +299,11 @@ class Session:
         """
         if entry.reads:
             self._check_initialized(entry)
-        return entry.program(fed)
+        values = entry.program(fed)
+        if entry.sets:
+            self._initialized |= entry.sets
+            entry.sets.clear()
+        return values
 
     def _storage(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """The array that holds a variable."""
@@ -359,19 +393,6 @@ class InteractiveSession(Session):
         if self in _sessions():
             _sessions().remove(self)
         super().close()
-
-
-def _noting(program: Runnable, sets: set[str], initialized: set[str]) -> Runnable:
-    """``program``, after whose first run the variables ``sets`` have a value."""
-    if sets <= initialized:
-        return program
-
-    def run(fed: Sequence[Array]) -> Sequence[Any]:
-        values = program(fed)
-        initialized.update(sets)
-        return values
-
-    return run
 
 
 # The default session of a thread.

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PASSES: dict[str, str] = {
     "check-effects": "tfc.passes.check_effects:CheckEffects",
+    "simplify-control": "tfc.passes.simplify_control:SimplifyControl",
     "simplify-shapes": "tfc.passes.simplify_shapes:SimplifyShapes",
     "require-extents": "tfc.passes.require_extents:RequireExtents",
     "canonicalize": "tfc.passes.canonicalize:Canonicalize",
@@ -45,10 +46,12 @@ PASSES: dict[str, str] = {
     "pack-contractions": "tfc.passes.pack_contractions:PackContractions",
     "transpose-results": "tfc.passes.transpose_results:TransposeResults",
     "expand-updates": "tfc.passes.expand_updates:ExpandUpdates",
+    "limit-memory": "tfc.passes.limit_memory:LimitMemory",
     "order-memory": "tfc.passes.order_memory:OrderMemory",
     "fuse": "tfc.passes.fuse:Fuse",
     "lower-to-kernels": "tfc.codegen.lower_to_kernels:LowerToKernels",
     "assign-buffers": "tfc.passes.assign_buffers:AssignBuffers",
+    "check-memory": "tfc.passes.check_memory:CheckMemory",
 }
 """Every pass by its name: module and class."""
 
@@ -67,13 +70,13 @@ STAGES: tuple[Stage, ...] = (
     Stage("effects", "check-effects", "accesses to a variable have an order, unless the mode is warn"),
     Stage(
         "shapes",
-        "simplify-shapes,require-extents",
+        "simplify-control,simplify-shapes,require-extents",
         "every extent is a number or a function of named dims; no Dynamic operation is left "
         "whose operand could be known; what is expected of the dims is written down",
     ),
     Stage(
         "simplify",
-        "canonicalize,fold-constants,canonicalize,cse,prune",
+        "canonicalize,fold-constants,simplify-control,canonicalize,cse,prune",
         "no operation folds; none is dead; no two compute the same",
     ),
     Stage("placement", "place", "every operation has a device"),
@@ -86,11 +89,15 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "fusion",
-        "pack-contractions,transpose-results,expand-updates,fuse,order-memory",
+        "pack-contractions,transpose-results,expand-updates,fuse,limit-memory,order-memory",
         "every operation is in a fusion, is a view, or is a named kernel",
     ),
     Stage("kernels", "lower-to-kernels", "no tensor type is left in a kernel"),
-    Stage("host", "assign-buffers", "every byte has an owner: the arena, a caller, or the weights"),
+    Stage(
+        "host",
+        "assign-buffers,check-memory",
+        "every byte has an owner: the arena, a caller, or the weights",
+    ),
 )
 
 SETS: dict[str, str] = {
