@@ -43,6 +43,7 @@ class Fetches:
         tensors: what has to be computed, each once.
         targets: the nodes that have to run.
         rebuild: the structure from the values of ``tensors``.
+        bare: whether it is one tensor, in no structure.
     """
 
     def __init__(self, graph: Graph, fetches: Any, session: Any = None) -> None:
@@ -52,6 +53,7 @@ class Fetches:
         self.rebuild: Rebuild = self._read(fetches)
         self.tensors = list(self._slots)
         self.targets = list(self._targets)
+        self.bare = len(self.tensors) == 1 and not isinstance(fetches, list | tuple | dict) and not self.targets
 
     def _read(self, fetches: Any) -> Rebuild:
         if fetches is None:

@@ -18,8 +18,9 @@ import ctypes
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +44,14 @@ _address_of = ctypes.addressof
 _from: Any = ctypes.c_char.from_buffer
 
 
-class _Shapes(NamedTuple):
-    """Extents of inputs and outputs, and the native call for them."""
+@dataclass
+class _Shapes:
+    """Extents of named dims, inputs and outputs, and the native call for them once there is one."""
 
+    dims: Extents
     inputs: list[Extents]
     outputs: list[Extents]
-    call: Callable[..., Any]
+    call: Callable[..., Any] | None = None
 
 
 class Program:
@@ -129,7 +132,7 @@ class Program:
             code = self._run(self._handle, self._inputs, self._outputs, self._dims)
         if code:
             _fail(self.manifest.errors, self._error, code)
-        self.call = shapes.call
+        self.call = shapes.call or self._native(shapes)
         return results
 
     def variable(self, index: int) -> Array:
@@ -155,7 +158,7 @@ class Program:
             bind = self._function("bind_variable", _int, _pointer, _int, _pointer)
             bind(self._handle, index, pointer_to(storage))
             self._bound[index] = storage
-        self._prepare()
+            self._forget()
 
     def arena_size(self, extents: Mapping[str, int] | None = None) -> int:
         """Bytes of scratch memory that a run with these named dims needs."""
@@ -204,13 +207,22 @@ class Program:
         self._outputs = self._inputs + len(m.inputs) * ctypes.sizeof(_pointer)
         self._dims = (ctypes.c_int64 * len(m.dims))() if m.dims else None
         self._axes = [(d.input, d.axis) for d in m.dims]
-        self._spans = list(self._variable_spans())
-        self._known: dict[Extents, _Shapes] = {}
-        self._shapes = None if m.dims else self._shapes_for({})
-        self.call = self._shapes.call if self._shapes else unusual
+        self._forget()
 
-    def _variable_spans(self) -> Iterator[tuple[int, int]]:
+    def _forget(self) -> None:
+        """Shapes and native calls are made anew: memory of the program has moved."""
+        self._spans: list[tuple[int, int]] | None = None
+        self._known: dict[Extents, _Shapes] = {}
+        self._shapes = None if self.manifest.dims else self._shapes_for(())
+        self.call: Callable[..., Any] = unusual
+
+    def _variable_spans(self) -> list[tuple[int, int]]:
         """Where the memory of each variable begins and ends."""
+        if self._spans is None:
+            self._spans = list(self._find_spans())
+        return self._spans
+
+    def _find_spans(self) -> Iterator[tuple[int, int]]:
         place = self._function("variable", _pointer, _pointer, _int)
         for k, port in enumerate(self.manifest.variables):
             start = place(self._handle, k)
@@ -238,26 +250,29 @@ class Program:
                 raise self._misfit(dim.input, fed[dim.input], port.shape, f"{dim.name} is at least 1")
         if len(self._known) >= _MOST_SHAPES:
             self._known.clear()
-        names = (d.name for d in self.manifest.dims)
-        self._known[extents] = shapes = self._shapes_for(dict(zip(names, extents, strict=True)))
+        self._known[extents] = shapes = self._shapes_for(extents)
         return shapes
 
-    def _shapes_for(self, env: Mapping[str, int]) -> _Shapes:
+    def _shapes_for(self, extents: Extents) -> _Shapes:
+        env = dict(zip((d.name for d in self.manifest.dims), extents, strict=True))
         sides = (self.manifest.inputs, self.manifest.outputs)
         inputs, outputs = ([tuple(dims.evaluate(d, env) for d in p.shape) for p in s] for s in sides)
         # The model reports an extent below 0; the outputs of that run need some shape.
-        outputs = [tuple(max(d, 0) for d in shape) for shape in outputs]
+        return _Shapes(extents, inputs, [tuple(max(d, 0) for d in shape) for shape in outputs])
+
+    def _native(self, shapes: _Shapes) -> Callable[..., Any]:
+        """The native call for ``shapes``."""
         call = Call(
             handle=self._handle.value or 0,
-            dims=[env[d.name] for d in self.manifest.dims],
-            inputs=list(zip(inputs, self._dtypes, strict=True)),
-            outputs=list(zip(outputs, self._out_dtypes, strict=True)),
-            spans=self._spans,
+            dims=shapes.dims,
+            inputs=list(zip(shapes.inputs, self._dtypes, strict=True)),
+            outputs=list(zip(shapes.outputs, self._out_dtypes, strict=True)),
+            spans=self._variable_spans(),
             lock=self._lock,
             failure=partial(_fail, self.manifest.errors, self._error),
         )
-        function = self._address(f"{self._name}_dispatch")
-        return _Shapes(inputs, outputs, native_call(function, self._name, call))
+        shapes.call = native_call(self._address(f"{self._name}_dispatch"), self._name, call)
+        return shapes.call
 
     # The slow paths.
 
@@ -274,10 +289,10 @@ class Program:
             help = f"x.astype({dtype.name!r}) converts an array x"
             raise self._misfit(index, np.asarray(value), port.shape, help)
         array = np.require(value, dtype, ["C", "A", "E"])
-        if self._spans:
+        if self.manifest.variables:
             start = pointer_to(array)
             # A variable's memory is no input: the run may change it before it is read.
-            if any(start < b and a < start + array.nbytes for a, b in self._spans):
+            if any(start < b and a < start + array.nbytes for a, b in self._variable_spans()):
                 return array.copy()
         return array
 
