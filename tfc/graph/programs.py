@@ -65,7 +65,7 @@ def compiled(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
 
     place(found, config)
     threads = max(config.intra_op_parallelism_threads, 1)
-    options = Options(threads=threads, check_effects=config.check_effects)
+    options = Options(threads=threads, check_effects=config.check_effects, memory_limit=config.memory_limit)
     program = load(lower(found.module, options))
     for k, port in enumerate(program.manifest.variables):
         shape = tuple(d for d in port.shape if isinstance(d, int))

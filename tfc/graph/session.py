@@ -45,6 +45,7 @@ class ConfigProto:
         intra_op_parallelism_threads: threads of a run; 0 for 1.
         check_effects: what is done about accesses to a variable that have no order: error, warn or
             order; see `tfc.passes.check_effects`.
+        memory_limit: bytes that a run may need at once beside what it is fed, gives, and the variables.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class ConfigProto:
         intra_op_parallelism_threads: int = 0,
         log_device_placement: bool = False,
         check_effects: str = "error",
+        memory_limit: int | None = None,
         **_others: Any,
     ) -> None:
         check_mode(check_effects)
-        self.check_effects = check_effects
+        self.check_effects, self.memory_limit = check_effects, memory_limit
         self.allow_soft_placement, self.log_device_placement = allow_soft_placement, log_device_placement
         self.device_count = dict(device_count or {})
         self.intra_op_parallelism_threads = intra_op_parallelism_threads
