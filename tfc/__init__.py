@@ -55,6 +55,8 @@ _NAMES: dict[str, str] = {
         "sqrt square squared_difference subtract tan tanh tensordot to_float to_int32 to_int64 truediv "
         "truncatediv truncatemod"
     ),
+    "tfc.graph.gradients": "AggregationMethod RegisterGradient UnconnectedGradients custom_gradient gradients",
+    "tfc.graph.slices": "IndexedSlices IndexedSlicesValue unsorted_segment_sum",
     "tfc.graph.random": "random_normal random_uniform set_random_seed truncated_normal",
     "tfc.graph.scopes": "AUTO_REUSE VariableScope get_variable get_variable_scope variable_scope",
     "tfc.graph.variables": (

@@ -13,6 +13,7 @@ from typing import Any
 from tfc.errors import GraphError
 from tfc.graph.graph import Graph
 from tfc.graph.node import Operation, Tensor
+from tfc.graph.slices import IndexedSlices, IndexedSlicesValue
 from tfc.graph.source import here, quoted
 from tfc.graph.specialise import as_fetch
 from tfc.graph.variables import Query
@@ -62,6 +63,8 @@ class Fetches:
             return self._read_dict(fetches)
         if isinstance(fetches, list | tuple):
             return self._read_sequence(fetches)
+        if isinstance(fetches, IndexedSlices):
+            return self._read(IndexedSlicesValue(fetches.values, fetches.indices, fetches.dense_shape))
         if isinstance(fetches, Query):
             return lambda values: fetches.answer(self._session)
         try:

@@ -77,6 +77,11 @@ class Graph:
         self.seed: int | None = None
         self.initializers: dict[Operation, Operation] = {}
         """The assignment that first gives each variable a value."""
+        self.gradient_functions: dict[Operation, Callable[..., Any]] = {}
+        """Nodes that have a gradient of their own."""
+        self.gradient_names: dict[Operation, str] = {}
+        """Nodes whose gradient is one that is registered under a name."""
+        self._gradient_names: dict[str, str] = {}
         self._operations: dict[str, Operation] = {}
         self._names: dict[str, int] = {}
         self._scope = ""
@@ -173,6 +178,8 @@ class Graph:
             if scope.ends:
                 break
             op.device = str(Device.parse(op.device).over(Device.parse(scope.choose(op))))
+        if op.type in self._gradient_names:
+            self.gradient_names[op] = self._gradient_names[op.type]
         op.index = len(self._operations)
         self._operations[op.name] = op
         self.root._made += 1
@@ -286,6 +293,16 @@ class Graph:
     def waited_for(self, obj: Element) -> Operation | None:
         """The node that `control_dependencies` waits for."""
         return self.as_operation(obj)
+
+    @contextmanager
+    def gradient_override_map(self, op_type_map: Mapping[str, str]) -> Generator[None]:
+        """Nodes made inside, of kinds in the map, have the gradient of that name: see `RegisterGradient`."""
+        saved = self._gradient_names
+        self._gradient_names = {**saved, **op_type_map}
+        try:
+            yield
+        finally:
+            self._gradient_names = saved
 
     # Looking up.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-FAMILIES = ("arrays", "math", "nn", "random", "state", "train")
+FAMILIES = ("arrays", "gradient", "math", "nn", "random", "state", "train")
 
 
 def load() -> None:
