@@ -57,6 +57,16 @@ _NAMES: dict[str, str] = {
     ),
     "tfc.graph.gradients": "AggregationMethod RegisterGradient UnconnectedGradients custom_gradient gradients",
     "tfc.graph.slices": "IndexedSlices IndexedSlicesValue unsorted_segment_sum",
+    "tfc.graph.checks": (
+        "Assert Print add_check_numerics_ops assert_equal assert_greater assert_greater_equal assert_integer "
+        "assert_less assert_less_equal assert_near assert_negative assert_non_negative assert_non_positive "
+        "assert_none_equal assert_positive assert_rank assert_rank_at_least assert_scalar assert_type "
+        "check_numerics verify_tensor_all_finite"
+    ),
+    "tfc.graph.control": "case cond while_loop",
+    "tfc.graph.function": "TensorSpec function",
+    "tfc.graph.functional": "foldl foldr map_fn scan",
+    "tfc.graph.tensor_array": "TensorArray",
     "tfc.graph.random": "random_normal random_uniform set_random_seed truncated_normal",
     "tfc.graph.scopes": "AUTO_REUSE VariableScope get_variable get_variable_scope variable_scope",
     "tfc.graph.variables": (
@@ -87,6 +97,7 @@ _RENAMED: dict[str, tuple[str, str]] = {
     },
     "convert_to_tensor": ("tfc.graph.ops", "convert"),
     "lin_space": ("tfc.graph.arrays", "linspace"),
+    "print": ("tfc.graph.checks", "print_"),
     "range": ("tfc.graph.arrays", "range_"),
     "slice": ("tfc.graph.arrays", "slice_"),
     "tuple": ("tfc.graph.arrays", "tuple_"),
@@ -94,6 +105,7 @@ _RENAMED: dict[str, tuple[str, str]] = {
 """Public names that Python or numpy has too, and what they are called at home."""
 
 _MODULES = {
+    "debugging": "tfc.graph.debugging",
     "errors": "tfc.errors",
     "image": "tfc.graph.image",
     "initializers": "tfc.graph.initializers",

@@ -23,6 +23,7 @@ from tfc.graph.emit import RULES, Deferred, Emitter
 from tfc.graph.graph import Graph, as_values, describe_inputs
 from tfc.graph.node import Operation, Tensor
 from tfc.graph.ordering import needed
+from tfc.graph.rules.tensor_array import drop_unformed
 from tfc.graph.shape import TensorShape
 from tfc.graph.source import quoted
 from tfc.graph.subgraph import Subgraph
@@ -76,6 +77,7 @@ class Builder:
             self._emit(op, used, ordered)
             if op in initializers:
                 self.initial.update(t.owner for t in self.effects[-1:] if isinstance(t.owner, Instruction))
+        drop_unformed(self.block, final=self.graph.root is self.graph)
         return [self.values[t] for t in self.fetches]
 
     def _emit(self, op: Operation, used: Sequence[int], ordered: bool) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any
@@ -66,8 +66,6 @@ class Graph:
     """Whether effects happen in the order in which they were written, as in a function."""
     closed = False
     """Whether this is a part of another graph that is complete."""
-    fresh: Collection[Operation] = ()
-    """Variables that are read anew where they are used."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name or f"graph_{next(_numbers)}"
@@ -92,6 +90,8 @@ class Graph:
         self._collections: dict[str, list[Any]] = {}
         self._finalized = False
         self._made = 0
+        self.fresh: set[Operation] = set()
+        """Variables whose value is read where it is used, as a function changes them."""
 
     @property
     def root(self) -> Graph:
@@ -289,6 +289,11 @@ class Graph:
             yield
         finally:
             self._controls = saved
+
+    @property
+    def waits(self) -> bool:
+        """Whether nodes made now come after others by a scope of control."""
+        return any(scope.operations for scope in self._controls)
 
     def waited_for(self, obj: Element) -> Operation | None:
         """The node that `control_dependencies` waits for."""

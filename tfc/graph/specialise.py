@@ -30,6 +30,7 @@ from tfc.dialects.tfc.types import Array, element, shape_of, tensor_type
 from tfc.dims import Dim, Expr, symbol
 from tfc.errors import FeedError, GraphError
 from tfc.graph.building import Builder
+from tfc.graph.function import Function
 from tfc.graph.graph import Graph
 from tfc.graph.node import Operation, Tensor
 from tfc.graph.ordering import closure, written
@@ -86,7 +87,8 @@ def specialise(
     """The module of some tensors as functions of others.
 
     Args:
-        fetches: a tensor (or variable), or a list of them: the outputs.
+        fetches: a tensor (or variable), or a list of them: the outputs; or a function (`tfc.function`)
+            with an input signature.
         feeds: the inputs in order; the placeholders that the fetches need where left out.
         shapes: extents of inputs by name, in place of their declared ones. An extent that is
             unknown becomes a named dim of its own.
@@ -97,6 +99,8 @@ def specialise(
         GraphError: an unknown tensor, an extent that must be known, or a variable without value.
         FeedError: a placeholder that is needed and not fed.
     """
+    if isinstance(fetches, Function):
+        fetches, feeds = fetches.compile_arguments()
     wanted = list(fetches) if isinstance(fetches, list | tuple) else [fetches]
     graph = _graph_of(wanted)
     outputs = [as_fetch(graph, f) for f in wanted]

@@ -28,7 +28,7 @@ from tfc.graph.node import Operation, Tensor
 from tfc.graph.ordering import variable_of, written
 from tfc.graph.source import describe, here, quoted
 
-EFFECTS = ("Assert", "Print")
+EFFECTS = ("Assert", "CheckNumerics", "Print", "PrintV2")
 """Nodes that do something beside reading and writing variables."""
 
 
@@ -56,8 +56,6 @@ class Subgraph(Graph):
         """Nodes that run though no output needs them."""
         self.controls: dict[Operation, None] = {}
         """Nodes of ``parent`` that nodes here wait for."""
-        self.fresh: set[Operation] = set()
-        """Variables whose value is read where it is used, as the part changes them."""
         self._last: Operation | None = None
 
     @property
@@ -87,8 +85,10 @@ class Subgraph(Graph):
 
     def inside(self, t: Tensor) -> Tensor:
         """``t`` itself, or the capture that stands for it."""
-        if t.graph is self or not self.parent.sees(t.graph):
+        if t.graph is self:
             return t
+        if not self.parent.sees(t.graph):
+            self._check_graph([t], here())
         if t.op.type == "Const":
             if (known := self.captures.get(t)) is None:
                 known = self.captures[t] = self._plain("Const", t.op.name.rpartition("/")[2], **t.op.attrs)
@@ -150,11 +150,12 @@ class Subgraph(Graph):
 
     def stale(self) -> set[Operation]:
         """Variables that are read before the part runs, though it changes them."""
-        read = {variable_of(t.op.inputs[0]) for t in self.captured if _is_snapshot(t)}
+        read = {variable_of(t.op.inputs[0]) for t in self.captured if is_snapshot(t)}
         return read & written(self._operations.values())
 
 
-def _is_snapshot(t: Tensor) -> bool:
+def is_snapshot(t: Tensor) -> bool:
+    """Whether this is what a variable held when the run began, or rather: a read that nothing precedes."""
     return t.op.type == "Identity" and t.op.inputs[0].is_handle
 
 
