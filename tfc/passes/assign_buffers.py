@@ -30,9 +30,11 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from tfc.dialects import host, kernel
-from tfc.dims import Dim
 from tfc.passes.liveness import Liveness, Owner, is_whole, owner, positions
 from tfc.passes.memory_plan import SymbolicInterval, plan_symbolic
+
+PLACES = (host.BufferOp, host.OutputOp, host.VariableOp)
+"""What may take the place of a buffer."""
 
 Kernels = Mapping[str, kernel.FuncOp]
 
@@ -122,10 +124,9 @@ def _join_copied(live: Liveness, kernels: Kernels) -> None:
             continue
         if isinstance(source, host.OutputOp) and isinstance(target, host.BufferOp):
             source, target = target, source
-        joined = isinstance(source, host.BufferOp) and isinstance(
-            target, host.BufferOp | host.OutputOp | host.VariableOp
-        )
-        if not joined or (isinstance(target, host.VariableOp) and not _at_once(source, copy, live)):
+        if not isinstance(source, host.BufferOp) or not isinstance(target, PLACES):
+            continue
+        if isinstance(target, host.VariableOp) and not _at_once(source, copy, live):
             continue
         between = [c for c in touching[source] if c.parent is not None and _joins(c, source, target)]
         if not _interfere(source, target, between, live, kernels):

@@ -63,6 +63,9 @@ MAX_OPERATIONS = 64
 MOVES = (TransposeOp, SliceOp, ReverseOp, PadOp, ConcatOp, ReshapeOp)
 """Operations that read every element of an operand at most once, at another index."""
 
+LEAVING = (AssignOp, UpdateRowOp, YieldOp)
+"""Operations that take a value out of its block, to a place of its own."""
+
 
 @dataclass
 class Group:
@@ -173,15 +176,16 @@ def _fuse_block(block: Block) -> None:
 def _joins_update(
     op: Operation, users: Sequence[Operation], home: Group, groups: Mapping[Operation, Group]
 ) -> bool:
-    """Whether ``home``, which reads ``op`` element by element, stores it too, for an assignment.
+    """Whether ``home``, which reads ``op`` element by element, stores it too, for who takes it away.
 
-    An optimizer's step changes a variable and its moments: one kernel reads and writes each once.
+    An optimizer's step changes a variable and its moments, a turn of a loop several carried values: one kernel
+    reads and writes each once.
     """
     if home.kind != "nest" or len(home.members) >= MAX_OPERATIONS or not isinstance(op, ElementwiseOp):
         return False
     outside = [u for u in users if u not in groups]
     return (
-        all(isinstance(u, AssignOp) for u in outside)
+        all(isinstance(u, LEAVING) for u in outside)
         and _is_elementwise(home, op)
         and not any(groups.get(u) is home for u in after(outside))
     )
@@ -193,7 +197,7 @@ def _are_updates(op: Operation, homes: Collection[Group], groups: Mapping[Operat
     They become one, as a step of Adadelta, which makes two variables of one difference.
     """
     reads = [(groups.get(u), u) for home in homes for o in home.outputs for u in _users(o) if groups.get(u) is not home]
-    if not all(isinstance(u, AssignOp) or to is not None for to, u in reads):
+    if not all(isinstance(u, LEAVING) or to is not None for to, u in reads):
         return False
     together = {id(home) for home in homes}
     outside = [u for _, u in reads]

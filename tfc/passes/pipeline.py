@@ -40,6 +40,7 @@ PASSES: dict[str, str] = {
     "fold-constants": "tfc.passes.fold_constants:FoldConstants",
     "cse": "tfc.passes.cse:Cse",
     "prune": "tfc.passes.prune:Prune",
+    "hoist": "tfc.passes.hoist:Hoist",
     "place": "tfc.passes.place:Place",
     "decompose": "tfc.passes.decompose:Decompose",
     "sink-transposes": "tfc.passes.sink_transposes:SinkTransposes",
@@ -83,13 +84,13 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "layout",
         "decompose,canonicalize,fold-constants,sink-transposes,"
-        "fold-constants,canonicalize,cse,prune",
+        "fold-constants,canonicalize,cse,prune,hoist",
         "only primitives and what a kernel generator wants whole; transposes only where data "
         "enters or leaves a layout",
     ),
     Stage(
         "fusion",
-        "pack-contractions,transpose-results,expand-updates,fuse,limit-memory,order-memory",
+        "pack-contractions,transpose-results,hoist,expand-updates,fuse,limit-memory,order-memory",
         "every operation is in a fusion, is a view, or is a named kernel",
     ),
     Stage("kernels", "lower-to-kernels", "no tensor type is left in a kernel"),
