@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 _NAMES: dict[str, str] = {
     "tfc.model": "Compiled compile load",
     "tfc.options": "Options",
-    "tfc.errors": "ArtifactError FeedError GraphError ModelFileError OptionError RunError TfcError",
+    "tfc.errors": "ArtifactError CheckpointError FeedError GraphError ModelFileError OptionError RunError TfcError",
     "tfc.graph.graph": (
         "Graph GraphKeys add_to_collection colocate_with control_dependencies device get_collection "
         "get_collection_ref get_default_graph name_scope reset_default_graph"

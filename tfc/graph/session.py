@@ -29,6 +29,7 @@ from tfc.graph.graph import Graph, get_default_graph
 from tfc.graph.node import Operation
 from tfc.graph.partial import PartialRun, Stage, first_stage
 from tfc.graph.programs import Runnable, compiled, interpreted, no_call
+from tfc.graph.sharing import Guard, State
 from tfc.graph.source import describe, here, name_of, quoted
 from tfc.graph.specialise import Request, as_feed, extract
 from tfc.options import check_mode
@@ -72,6 +73,8 @@ class Entry:
     program: Runnable
     reads: dict[Operation, Instruction]
     """Variables that must have a value, with what reads each; empty once all have."""
+    guard: Guard | None
+    """What is held while it runs; nothing where it touches no variable."""
     sets: set[str]
     """Variables that have a value after a run; empty after it."""
 
@@ -96,20 +99,23 @@ class _Plan:
         self.rebuild = self.fetches.rebuild
         self.call: Callable[..., Any] = no_call
         """The native call of the program that ran last: NotImplemented where its shapes are not those fed."""
+        self.kept: Entry | None = None
+        """Whose call that is."""
         self.answer: Rebuild | None = None
         """The fetched structure from what `call` gives; None where that is the same."""
 
     def keep(self, entry: Entry) -> None:
         """Call the program of ``entry`` natively from now on, if nothing has to be done beside it."""
-        if self.passed or entry.reads or entry.sets or entry.program.call is self.call:
+        if self.passed or entry.reads or entry.sets or entry is self.kept:
             return
+        self.kept = entry
         program, rebuild, single = entry.program, self.rebuild, len(self.wanted) == 1
 
         def answer(found: Any) -> Any:
             return rebuild(program.unwrapped([found] if single else list(found)))
 
         self.answer = None if self.fetches.bare and not program.scalars else answer
-        self.call = program.call
+        self.call = program.call if entry.guard is None else entry.guard.around(program.call)
 
     def merge(self, values: Sequence[Array], fed: Sequence[Array]) -> list[Any]:
         """The values of all fetched tensors, of which some were fed."""
@@ -148,7 +154,7 @@ class Session:
         self._stages: dict[Hashable, Stage] = {}
         self._variables: dict[str, Array] = {}
         self._initialized: set[str] = set()
-        self._lock = threading.RLock()
+        self._lock, self._state = threading.RLock(), State()
         self._closed = False
         self._entered: list[Any] = []
 
@@ -289,7 +295,10 @@ class Session:
         make = interpreted if self._interpret else compiled
         program = make(found, self._storage, self.config)
         self.compilations += 1
-        return Entry(program, dict(found.reads), set(found.sets))
+        state = self._state
+        changes = any(e.writes is not None for e in found.effects.values())
+        guard = state.writing if changes else state.reading if found.effects else None
+        return Entry(program, dict(found.reads), guard, set(found.sets))
 
     def execute(self, entry: Entry, fed: Sequence[Array]) -> Sequence[Any]:
         """The outputs of a program, if the variables that it reads have values.
@@ -299,16 +308,20 @@ class Session:
         """
         if entry.reads:
             self._check_initialized(entry)
-        values = entry.program(fed)
+        if entry.guard is None:
+            values = entry.program(fed)
+        else:
+            with entry.guard:
+                values = entry.program(fed)
         if entry.sets:
-            self._initialized |= entry.sets
-            entry.sets.clear()
+            self._initialized.update(entry.sets)
+            entry.sets = set()
         return values
 
     def _storage(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """The array that holds a variable."""
         if (known := self._variables.get(name)) is None:
-            known = self._variables[name] = np.zeros(shape, dtype)
+            known = self._variables.setdefault(name, np.zeros(shape, dtype))
         return known
 
     def _check_initialized(self, entry: Entry) -> None:
@@ -331,26 +344,42 @@ class Session:
         return variable.attrs["shared_name"] in self._initialized
 
     def value_of(self, variable: Operation) -> Array:
-        """A copy of what a variable holds.
+        """A copy of what a variable holds. Raises as `values_of`."""
+        return self.values_of([variable])[0]
+
+    def values_of(self, variables: Sequence[Operation]) -> list[Array]:
+        """Copies of what variables hold, all at one time between runs that change any.
 
         Raises:
-            RunError: nothing yet.
+            RunError: one has no value yet.
         """
-        if not self.is_initialized(variable):
-            help = "run tf.global_variables_initializer() first"
-            message = f"Attempting to use uninitialized value {variable.name}"
-            raise RunError(message, where=variable.made_at, help=help)
-        return self._variables[variable.attrs["shared_name"]].copy()
+        for variable in variables:
+            if not self.is_initialized(variable):
+                help = "run tf.global_variables_initializer() first"
+                message = f"Attempting to use uninitialized value {variable.name}"
+                raise RunError(message, where=variable.made_at, help=help)
+        with self._state.reading:
+            return [self._variables[v.attrs["shared_name"]].copy() for v in variables]
 
     def load(self, variable: Any, value: Any) -> None:
         """Put ``value`` into a variable, now."""
+        self.load_all([(variable, value)])
+
+    def load_all(self, values: Sequence[tuple[Any, Any]]) -> None:
+        """Put values into variables, now and in one step: all of them, or none.
+
+        Raises:
+            FeedError: a value does not fit its variable.
+        """
         self._check_open()
-        handle = variable.handle
-        array = as_fed(handle, value)
-        check_shape(handle, array)
-        name = handle.op.attrs["shared_name"]
-        self._storage(name, array.shape, array.dtype)[...] = array
-        self._initialized.add(name)
+        arrays = [(v.handle, as_fed(v.handle, value)) for v, value in values]
+        for handle, array in arrays:
+            check_shape(handle, array)
+        with self._state.writing:
+            for handle, array in arrays:
+                name = handle.op.attrs["shared_name"]
+                self._storage(name, array.shape, array.dtype)[...] = array
+                self._initialized.add(name)
 
     # Life.
 

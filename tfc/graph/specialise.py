@@ -36,7 +36,7 @@ from tfc.graph.node import Operation, Tensor
 from tfc.graph.ordering import closure, written
 from tfc.graph.shape import TensorShape, is_anonymous
 from tfc.graph.source import here, quoted
-from tfc.passes.check_effects import effects_of, order_first
+from tfc.passes.check_effects import Summary, effects_of, order_first
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,18 @@ class Extract:
     Attributes:
         nodes: those that it contains, in order.
         reads: variables whose value before the run matters, each with an operation that reads it.
-        sets: names of the variables that have a value after the run.
+        effects: what is done to each variable, by its name.
     """
 
     module: ModuleOp
     nodes: Sequence[Operation]
     reads: Mapping[Operation, Instruction]
-    sets: Collection[str]
+    effects: Mapping[str, Summary]
+
+    @property
+    def sets(self) -> set[str]:
+        """The names of the variables that have a value after the run, whatever was there before."""
+        return {n for n, e in self.effects.items() if e.sets}
 
 
 def specialise(
@@ -203,7 +208,7 @@ def extract(request: Request, name: str = "model") -> Extract:
     # Hidden variables (the places of random streams) are no nodes, and begin as zeros.
     variables = {op.attrs["shared_name"]: op for op in request.graph.initializers}
     reads = {variables[n]: e.reads for n, e in effects.items() if e.reads is not None and n in variables}
-    return Extract(module, nodes, reads, {n for n, e in effects.items() if e.sets})
+    return Extract(module, nodes, reads, effects)
 
 
 def unfed(op: Operation) -> FeedError:

@@ -20,6 +20,19 @@ from tfc.graph.optimizers import (
     ProximalGradientDescentOptimizer,
     RMSPropOptimizer,
 )
+from tfc.graph.saver import (
+    CheckpointReader,
+    CheckpointState,
+    NewCheckpointReader,
+    Saver,
+    checkpoint_exists,
+    get_checkpoint_state,
+    latest_checkpoint,
+    list_variables,
+    load_checkpoint,
+    load_variable,
+    update_checkpoint_state,
+)
 from tfc.graph.schedules import (
     cosine_decay,
     cosine_decay_restarts,
@@ -39,12 +52,15 @@ from tfc.graph.steps import (
 )
 
 __all__ = [
-    "AdadeltaOptimizer", "AdagradOptimizer", "AdamOptimizer", "AdamWOptimizer", "ClusterSpec",
-    "ExponentialMovingAverage", "FtrlOptimizer", "GradientDescentOptimizer", "MomentumOptimizer", "Optimizer",
-    "ProximalAdagradOptimizer", "ProximalGradientDescentOptimizer", "RMSPropOptimizer", "assert_global_step",
-    "cosine_decay", "cosine_decay_restarts", "create_global_step", "exponential_decay", "get_global_step",
-    "get_or_create_global_step", "global_step", "inverse_time_decay", "linear_cosine_decay",
-    "natural_exp_decay", "piecewise_constant", "polynomial_decay", "replica_device_setter",
+    "AdadeltaOptimizer", "AdagradOptimizer", "AdamOptimizer", "AdamWOptimizer", "CheckpointReader",
+    "CheckpointState", "ClusterSpec", "ExponentialMovingAverage", "FtrlOptimizer",
+    "GradientDescentOptimizer", "MomentumOptimizer", "NewCheckpointReader", "Optimizer",
+    "ProximalAdagradOptimizer", "ProximalGradientDescentOptimizer", "RMSPropOptimizer", "Saver",
+    "assert_global_step", "checkpoint_exists", "cosine_decay", "cosine_decay_restarts",
+    "create_global_step", "exponential_decay", "get_checkpoint_state", "get_global_step",
+    "get_or_create_global_step", "global_step", "inverse_time_decay", "latest_checkpoint",
+    "linear_cosine_decay", "list_variables", "load_checkpoint", "load_variable", "natural_exp_decay",
+    "piecewise_constant", "polynomial_decay", "replica_device_setter", "update_checkpoint_state",
 ]  # fmt: skip
 
 PS_OPS = ("Variable", "VariableV2", "VarHandleOp")

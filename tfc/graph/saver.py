@@ -1,0 +1,345 @@
+"""``tf.train.Saver``: the values of variables in files, and back.
+
+    saver = tf.train.Saver()
+    saver.save(session, "models/net", global_step=7)      models/net-7.index, models/net-7.data-..., models/checkpoint
+    saver.restore(session, tf.train.latest_checkpoint("models"))
+
+The files are TensorFlow's (`tfc.checkpoint.bundle`). Saving and restoring are all or nothing: a process that
+is killed leaves the last good checkpoint, one that cannot be restored leaves the variables as they were.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfc.checkpoint.bundle import Bundle, remove_bundle, replace_file, shard_count, write_bundle
+from tfc.dialects.tfc.types import Array
+from tfc.errors import CheckpointError, GraphError
+from tfc.graph.dtypes import DType, as_dtype
+from tfc.graph.node import Tensor
+from tfc.graph.shape import TensorShape
+from tfc.graph.source import here, quoted
+from tfc.graph.variables import Variable, global_variables
+
+_STATE = "checkpoint"
+
+
+class Saver:
+    """Saves and restores variables.
+
+    Args:
+        var_list: which: variables, or a dict from the names that files shall have; all global
+            variables at the time of a save or restore where it is left out.
+        reshape: restore a value of another shape with as many elements.
+        max_to_keep: how many of the checkpoints that it wrote stay; all where it is 0 or None.
+        keep_checkpoint_every_n_hours: of those that would go, one in so many hours stays.
+        pad_step_number: write step numbers with eight digits.
+        save_relative_paths: write paths into the state file that move with the folder.
+
+    Raises:
+        GraphError: what is listed is no variable, or two variables have one name.
+    """
+
+    def __init__(
+        self,
+        var_list: Sequence[Variable] | Mapping[str, Variable] | None = None,
+        reshape: bool = False,
+        sharded: bool = False,
+        max_to_keep: int | None = 5,
+        keep_checkpoint_every_n_hours: float = 10000.0,
+        name: str | None = None,
+        pad_step_number: bool = False,
+        save_relative_paths: bool = False,
+        **_others: Any,
+    ) -> None:
+        self._variables = None if var_list is None else _named(var_list)
+        if self._variables is None and global_variables():
+            self._variables = _named(global_variables())
+        self._reshape, self._max = reshape, max_to_keep or 0
+        self._hours, self._pad, self._relative = keep_checkpoint_every_n_hours, pad_step_number, save_relative_paths
+        self._kept: list[tuple[str, float]] = []
+        self._next_kept = time.time() + keep_checkpoint_every_n_hours * 3600
+
+    @property
+    def last_checkpoints(self) -> list[str]:
+        """The paths of the checkpoints that are kept, the oldest first."""
+        return [path for path, _ in self._kept]
+
+    def set_last_checkpoints(self, last_checkpoints: Sequence[str]) -> None:
+        """Take these for its own: they go when newer ones come."""
+        self._kept = [(path, np.inf) for path in last_checkpoints]
+
+    def set_last_checkpoints_with_time(self, last_checkpoints_with_time: Sequence[tuple[str, float]]) -> None:
+        self._kept = list(last_checkpoints_with_time)
+
+    def recover_last_checkpoints(self, checkpoint_paths: Sequence[str]) -> None:
+        """Take those of the paths for its own that are still there."""
+        there = [p for p in checkpoint_paths if checkpoint_exists(p)]
+        self._kept = [(p, os.path.getmtime(f"{p}.index")) for p in there]
+
+    def save(
+        self,
+        sess: Any,
+        save_path: str | os.PathLike[str],
+        global_step: Any = None,
+        latest_filename: str | None = None,
+        meta_graph_suffix: str = "meta",
+        write_meta_graph: bool = True,
+        write_state: bool = True,
+        **_others: Any,
+    ) -> str:
+        """Write a checkpoint, with the values of one moment.
+
+        Args:
+            save_path: the beginning of the files' names.
+            global_step: a number, or a variable or tensor of one, that is added to the names.
+            write_state: note the checkpoint in the folder's file ``checkpoint``.
+
+        Returns:
+            The beginning of the files' names: what `restore` takes.
+
+        Raises:
+            RunError: a variable has no value yet.
+            CheckpointError: the files cannot be written.
+        """
+        path = os.fspath(save_path)
+        if global_step is not None:
+            is_node = isinstance(global_step, Tensor) or hasattr(global_step, "_as_tensor")
+            found: Any = sess.run(global_step) if is_node else global_step
+            step = int(found)
+            path += f"-{step:08d}" if self._pad else f"-{step}"
+        if not os.path.isdir(os.path.dirname(path) or "."):
+            raise CheckpointError(f"there is no folder {os.path.dirname(path)} to save in", where=path)
+        variables = self._chosen()
+        values = sess.values_of([v.op for v in variables.values()])
+        write_bundle(path, dict(zip(variables, values, strict=True)))
+        if write_state:
+            self._note(path, latest_filename or _STATE)
+        return path
+
+    def restore(self, sess: Any, save_path: str | os.PathLike[str] | None) -> None:
+        """Give the variables the values of a checkpoint: all of them, or none if one is not right.
+
+        Raises:
+            CheckpointError: there is no such checkpoint, it is damaged, or a variable is not in it or
+                has another shape or dtype there; the variable's line is named.
+        """
+        if save_path is None:
+            raise CheckpointError("there is no checkpoint to restore, got None", help="latest_checkpoint found none")
+        bundle = Bundle(os.fspath(save_path))
+        values = [(v, self._value(bundle, name, v)) for name, v in self._chosen().items()]
+        sess.load_all(values)
+
+    def _chosen(self) -> dict[str, Variable]:
+        found = self._variables if self._variables is not None else _named(global_variables())
+        if not found:
+            raise quoted(GraphError("there are no variables to save"), here())
+        return found
+
+    def _value(self, bundle: Bundle, name: str, variable: Variable) -> Array:
+        try:
+            value = bundle.read(name)
+        except CheckpointError as error:
+            if name in bundle:
+                raise
+            message = f"the checkpoint {bundle.prefix} has no value for the variable '{name}'"
+            raise CheckpointError(message, where=variable.op.made_at, help=error.help) from None
+        if value.dtype != variable.dtype.numpy:
+            message = f"'{name}' is {variable.dtype.name}, and {value.dtype} in the checkpoint {bundle.prefix}"
+            raise CheckpointError(message, where=variable.op.made_at)
+        wanted = tuple(d for d in variable.shape.as_list() if d is not None)
+        if value.shape == wanted:
+            return value
+        if self._reshape and value.size == np.prod(wanted, dtype=np.int64):
+            return value.reshape(wanted)
+        message = f"the variable '{name}' has the shape {list(wanted)}, and {list(value.shape)} in the checkpoint {bundle.prefix}"
+        help = "Saver(reshape=True) takes the elements in their order" if value.size == np.prod(wanted) else ""
+        raise CheckpointError(message, where=variable.op.made_at, help=help)
+
+    def _note(self, path: str, name: str) -> None:
+        """Write the state file, then remove what is not kept any more: never the other way."""
+        kept = [(p, t) for p, t in self._kept if p != path]
+        kept.append((path, time.time()))
+        gone: list[str] = []
+        while self._max and len(kept) > self._max:
+            old, written = kept.pop(0)
+            if written != np.inf and written > self._next_kept:
+                self._next_kept += self._hours * 3600  # this one stays for good
+            else:
+                gone.append(old)
+        paths = [p for p, _ in kept]
+        update_checkpoint_state(os.path.dirname(path), path, paths, name, self._relative)
+        self._kept = kept
+        for old in gone:
+            remove_bundle(old)
+
+
+def _named(var_list: Any) -> dict[str, Variable]:
+    """Variables by the names that files have for them."""
+    given = var_list.items() if isinstance(var_list, Mapping) else [(None, v) for v in var_list]
+    found: dict[str, Variable] = {}
+    for name, variable in given:
+        if not isinstance(variable, Variable):
+            raise quoted(GraphError(f"expected a variable to save, got {variable!r}"), here())
+        name = variable.op.name if name is None else name
+        if found.setdefault(name, variable) is not variable:
+            raise quoted(GraphError(f"two variables to save have the name '{name}'"), here())
+    return dict(sorted(found.items()))
+
+
+# The state of a folder.
+
+
+@dataclass
+class CheckpointState:
+    """What a folder's file ``checkpoint`` says."""
+
+    model_checkpoint_path: str
+    all_model_checkpoint_paths: list[str] = field(default_factory=list[str])
+
+
+def get_checkpoint_state(checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None) -> CheckpointState | None:
+    """The newest checkpoint in a folder and all that are kept, as its state file says; None without one."""
+    folder = os.fspath(checkpoint_dir)
+    try:
+        with open(os.path.join(folder, latest_filename or _STATE), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        key, colon, value = line.partition(":")
+        if colon and value.strip().startswith('"'):
+            path = _unquoted(value.strip())
+            path = path if os.path.isabs(path) else os.path.join(folder, path)
+            found.setdefault(key.strip(), []).append(path)
+    if "model_checkpoint_path" not in found:
+        return None
+    return CheckpointState(found["model_checkpoint_path"][0], found.get("all_model_checkpoint_paths", []))
+
+
+def update_checkpoint_state(
+    save_dir: str | os.PathLike[str],
+    model_checkpoint_path: str,
+    all_model_checkpoint_paths: Sequence[str] | None = None,
+    latest_filename: str | None = None,
+    save_relative_paths: bool = False,
+) -> None:
+    """Write the state file of a folder, in one step."""
+    folder = os.fspath(save_dir)
+    paths = list(all_model_checkpoint_paths or ())
+    if model_checkpoint_path not in paths:
+        paths.append(model_checkpoint_path)
+
+    def written(path: str) -> str:
+        # Relative paths are relative to the folder: a path relative to elsewhere is no help.
+        inside = save_relative_paths or not os.path.isabs(path)
+        return _quoted(os.path.relpath(path, folder or ".") if inside else path)
+
+    rows = [f"model_checkpoint_path: {written(model_checkpoint_path)}"]
+    rows += [f"all_model_checkpoint_paths: {written(p)}" for p in paths]
+    replace_file(os.path.join(folder, latest_filename or _STATE), "\n".join(rows) + "\n")
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _unquoted(text: str) -> str:
+    """A string as protocol buffers' text format writes it: other bytes than ASCII are octal numbers."""
+    out, at, body = bytearray(), 0, text[1 : text.rfind('"')]
+    plain = {"n": "\n", "t": "\t", "r": "\r"}
+    while at < len(body):
+        if body[at] != "\\":
+            out += body[at].encode()
+            at += 1
+        elif body[at + 1 : at + 4].isdigit():
+            out.append(int(body[at + 1 : at + 4], 8) & 255)
+            at += 4
+        else:
+            out += plain.get(body[at + 1 : at + 2], body[at + 1 : at + 2]).encode()
+            at += 2
+    return out.decode("utf-8", "surrogateescape")
+
+
+def latest_checkpoint(checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None) -> str | None:
+    """The newest checkpoint of a folder that is still there, as its state file says; None without one."""
+    state = get_checkpoint_state(checkpoint_dir, latest_filename)
+    if state is None or not checkpoint_exists(state.model_checkpoint_path):
+        return None
+    return state.model_checkpoint_path
+
+
+def checkpoint_exists(checkpoint_prefix: str | os.PathLike[str]) -> bool:
+    """Whether there is a checkpoint whose files begin so."""
+    return shard_count(os.fspath(checkpoint_prefix)) > 0
+
+
+# Reading without a graph.
+
+
+class CheckpointReader:
+    """What a checkpoint holds, by the names and shapes of its tensors.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+
+    def __init__(self, filepattern: str | os.PathLike[str]) -> None:
+        self._bundle = Bundle(os.fspath(filepattern))
+
+    def has_tensor(self, tensor_str: str) -> bool:
+        return tensor_str in self._bundle
+
+    def get_tensor(self, tensor_str: str) -> Any:
+        """A value. Raises `CheckpointError` for an unknown name or damaged data."""
+        value = self._bundle.read(tensor_str)
+        return value if value.ndim else value[()]
+
+    def get_variable_to_shape_map(self) -> dict[str, list[int]]:
+        return {n: list(e.shape) for n, e in self._bundle.entries.items()}
+
+    def get_variable_to_dtype_map(self) -> dict[str, DType | np.dtype[Any]]:
+        """The element types: numpy's ``object`` for strings."""
+        kinds = {n: self._bundle.dtype(n) for n in self._bundle.names}
+        return {n: as_dtype(k) if k.kind in "fiubV" else k for n, k in kinds.items()}
+
+    def debug_string(self) -> bytes:
+        """A line for each tensor."""
+        rows = [f"{n} ({self._bundle.dtype(n)}) {TensorShape(list(e.shape))}" for n, e in self._bundle.entries.items()]
+        return "\n".join(rows).encode()
+
+
+NewCheckpointReader = CheckpointReader
+
+
+def load_checkpoint(ckpt_dir_or_file: str | os.PathLike[str]) -> CheckpointReader:
+    """The checkpoint of a path, or the newest one of a folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = os.fspath(ckpt_dir_or_file)
+    if os.path.isdir(path):
+        found = latest_checkpoint(path)
+        if found is None:
+            raise CheckpointError("the folder has no checkpoint that its state file knows", where=path)
+        path = found
+    return CheckpointReader(path)
+
+
+def list_variables(ckpt_dir_or_file: str | os.PathLike[str]) -> list[tuple[str, list[int]]]:
+    """Names and shapes of what a checkpoint holds, by name. Raises as `load_checkpoint`."""
+    return sorted(load_checkpoint(ckpt_dir_or_file).get_variable_to_shape_map().items())
+
+
+def load_variable(ckpt_dir_or_file: str | os.PathLike[str], name: str) -> Any:
+    """One value of a checkpoint. Raises as `load_checkpoint`, and for an unknown name."""
+    return load_checkpoint(ckpt_dir_or_file).get_tensor(name.removesuffix(":0"))
