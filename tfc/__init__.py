@@ -66,6 +66,7 @@ _NAMES: dict[str, str] = {
     "tfc.graph.control": "case cond while_loop",
     "tfc.graph.function": "TensorSpec function",
     "tfc.graph.functional": "foldl foldr map_fn scan",
+    "tfc.graph.rnn": "reverse_sequence",
     "tfc.graph.tensor_array": "TensorArray",
     "tfc.graph.random": "random_normal random_uniform set_random_seed truncated_normal",
     "tfc.graph.scopes": "AUTO_REUSE VariableScope get_variable get_variable_scope variable_scope",

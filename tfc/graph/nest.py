@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tfc.errors import GraphError
+from tfc.graph.source import here, quoted
 
 
 def is_structure(value: Any) -> bool:
@@ -60,7 +61,7 @@ def map_structure(function: Callable[..., Any], *structures: Any) -> Any:
 def check_same(x: Any, y: Any, what: str) -> None:
     """Raise a `GraphError` unless both have one form; lists, tuples and dicts differ."""
     if not _same(x, y):
-        raise GraphError(f"{what}: expected one structure, got {shown(x)} and {shown(y)}")
+        raise quoted(GraphError(f"{what}: expected one structure, got {shown(x)} and {shown(y)}"), here())
 
 
 def _same(x: Any, y: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfc.errors import GraphError
+from tfc.graph import rnn_cell
 from tfc.graph.arrays import embedding_lookup
 from tfc.graph.math import (
     add,
@@ -22,6 +23,12 @@ from tfc.graph.math import (
 )
 from tfc.graph.node import Tensor
 from tfc.graph.ops import convert, convert_pair, name_scope, node, single, unary
+from tfc.graph.rnn import (
+    bidirectional_dynamic_rnn,
+    dynamic_rnn,
+    static_bidirectional_rnn,
+    static_rnn,
+)
 from tfc.graph.source import here, quoted
 
 relu = unary("Relu", "``max(x, 0)``.")
@@ -31,13 +38,13 @@ selu = unary("Selu", "The scaled `elu` that keeps mean and variance.")
 l2_loss = unary("L2Loss", "``sum(x * x) / 2``.")
 
 __all__ = [
-    "atrous_conv2d", "avg_pool", "batch_normalization", "bias_add", "conv1d", "conv2d",
-    "conv2d_transpose", "conv3d", "crelu", "depthwise_conv2d", "dropout", "elu", "embedding_lookup",
+    "atrous_conv2d", "avg_pool", "batch_normalization", "bias_add", "bidirectional_dynamic_rnn", "conv1d", "conv2d",
+    "conv2d_transpose", "conv3d", "crelu", "depthwise_conv2d", "dropout", "dynamic_rnn", "elu", "embedding_lookup",
     "fused_batch_norm", "gelu", "l2_loss", "l2_normalize", "leaky_relu", "local_response_normalization",
-    "log_softmax", "lrn", "max_pool", "moments", "relu", "relu6", "selu", "separable_conv2d",
+    "log_softmax", "lrn", "max_pool", "moments", "relu", "relu6", "rnn_cell", "selu", "separable_conv2d",
     "sigmoid", "sigmoid_cross_entropy_with_logits", "silu", "softmax",
     "softmax_cross_entropy_with_logits", "softmax_cross_entropy_with_logits_v2", "softplus", "softsign",
-    "sparse_softmax_cross_entropy_with_logits", "swish", "tanh", "xw_plus_b",
+    "sparse_softmax_cross_entropy_with_logits", "static_bidirectional_rnn", "static_rnn", "swish", "tanh", "xw_plus_b",
 ]  # fmt: skip
 
 
