@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
 import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
 
+import tfc
+from tfc import compiler
 from tfc.dialects import context
 from tfc.dialects.tfc.control import shown_value
+from tfc.dialects.tfc.types import element_of, tensor_type
 from tfc.errors import RunError
+from tfc.options import Options
 from tfc.runtime.interpreter import interpret
+from tfc.runtime.program import Program
+
+INTEGERS = [np.dtype(f"{u}int{w}") for u in ("", "u") for w in (8, 16, 32, 64)]
 
 POWERS = """
 func.func @main(%n : tensor<i32>, %x : tensor<3xf32>) -> (tensor<4x3xf32>, tensor<3xf32>, !tfc.control) {
@@ -96,3 +108,80 @@ def test_a_run_that_must_not_go_on(rounds: int, words: str) -> None:
 )
 def test_how_values_are_shown(value: np.ndarray, summarize: int, text: str) -> None:
     assert shown_value(np.asarray(value), summarize) == text
+
+
+# Compiled programs.
+
+
+def compiled(text: str, threads: int = 1) -> Program:
+    return compiler.load(compiler.lower(module(text), Options(threads=threads)))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("rounds", range(-1, 6))
+def test_a_compiled_loop_does_what_it_means(
+    rounds: int, threads: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inputs = [np.array(rounds, np.int32), X]
+    expected, said = outcome(lambda: interpret(module(POWERS), inputs)), capfd.readouterr().err
+    program = compiled(POWERS, threads)
+    for _ in range(2):
+        found = outcome(lambda: program.run(inputs))
+        assert capfd.readouterr().err == said
+        if isinstance(expected, str) or isinstance(found, str):
+            assert found == expected
+        else:
+            for x, y in zip(found, expected[:2], strict=True):
+                np.testing.assert_array_equal(x, y)
+
+
+def outcome(run: Callable[[], list[Any]]) -> list[Any] | str:
+    try:
+        return run()
+    except RunError as error:
+        return str(error)
+
+
+SHOWN = [
+    np.array([np.nan, -np.inf, -0.0, 1 / 3, 0.1, 6e-8, 65504], np.float16),
+    np.array([np.nan, -np.nan, np.inf, 1e30, 3e-39, 0.3], ml_dtypes.bfloat16),
+    np.array([[1 / 3, 0.1, 1e-45], [3.4e38, -7, 16777216]], np.float32),
+    np.array([1 / 3, 0.1, 2.0**-1074, 1e300, 123456789012345680]),
+    np.array([True, False]),
+    *(np.array([np.iinfo(t).min, 0, np.iinfo(t).max], t) for t in INTEGERS),
+    np.zeros((2, 0), np.float32),
+    np.array(5, np.int8),
+]
+
+
+@pytest.mark.parametrize("summarize", [-1, 0, 1, 3])
+def test_messages_are_the_same_in_every_way_to_run(summarize: int, capfd: pytest.CaptureFixture[str]) -> None:
+    types = [tensor_type(a.shape, element_of(a.dtype)) for a in SHOWN]
+    names = [f"%x{k}" for k in range(len(SHOWN))]
+    arguments = ", ".join(f"{n} : {t}" for n, t in zip(names, types, strict=True))
+    texts = ", ".join('" %d ü "' for _ in range(len(SHOWN) + 1))
+    listed = ", ".join(map(str, types))
+    text = f"""func.func @main(%p : tensor<i1>, {arguments}) -> !tfc.control {{
+      %t = tfc.print [{texts}] ({", ".join(names)}) shows {summarize} : ({listed}) -> !tfc.control
+      %u = tfc.assert %p, [{texts}] ({", ".join(names)}) shows {summarize} after %t : ({listed}), !tfc.control -> !tfc.control
+      func.return %u : !tfc.control
+    }}"""
+    inputs = [np.array(False), *SHOWN]
+    expected, said = outcome(lambda: interpret(module(text), inputs)), capfd.readouterr().err
+    found = outcome(lambda: compiled(text).run(inputs))
+    assert capfd.readouterr().err == said
+    assert found == expected
+
+
+@pytest.mark.parametrize("rounds", [2, 4, 5])
+def test_an_artifact_does_the_same(rounds: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    compiler.save(compiler.emit(compiler.lower(module(POWERS), Options())), tmp_path / "powers.so")
+    inputs = [np.array(rounds, np.int32), X]
+    expected, said = outcome(lambda: interpret(module(POWERS), inputs)), capfd.readouterr().err
+    model = tfc.load(tmp_path / "powers.so")
+    found = outcome(lambda: list(model(*inputs)))
+    assert capfd.readouterr().err == said
+    if isinstance(expected, str):
+        assert found == expected
+    else:
+        np.testing.assert_array_equal(found[0], expected[0])

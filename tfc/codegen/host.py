@@ -8,7 +8,9 @@ One call runs the whole model: ``NAME_run`` fills the argument slots of each ker
 through the thread pool where its grid is worth more than one thread. A model's state is a
 handle, an array of 8-byte slots:
 
-    threads | arena | its capacity | weights | own variables | address of variable 0 | ...
+    threads | arena | its capacity | weights | own variables | message | address of variable 0 | ...
+
+The message is that of the last run where an assertion of the graph did not hold.
 
 Constants lie in one block, the symbol ``NAME_weights`` (hidden, defined elsewhere in the object);
 with ``bound_weights`` there is no such symbol, and ``NAME_bind_weights`` is given a table of the
@@ -33,6 +35,7 @@ from tfc.codegen.cpu.ir import Code, Module
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.dispatch import dispatch_llvm
 from tfc.codegen.isa import BASELINE, checked, missing_llvm
+from tfc.codegen.messages import Shown, emit_text, messages_llvm
 from tfc.codegen.pool import DECLARATIONS, MAX_THREADS
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.types import dtype_of, shape_of
@@ -47,7 +50,7 @@ Positive codes are those of ``kernel.check``.
 
 LARGEST_DIM = (1 << 31) - 1
 ALIGNMENT = 64
-_THREADS, _ARENA, _CAPACITY, _WEIGHTS, _OWNED, _VARIABLES = range(6)
+_THREADS, _ARENA, _CAPACITY, _WEIGHTS, _OWNED, _MESSAGE, _VARIABLES = range(7)
 
 
 def describe_program(
@@ -56,6 +59,7 @@ def describe_program(
     """The manifest of a program whose kernels report ``messages``, beside what it reports itself."""
     own = [op.message.data for op in program.walk() if isinstance(op, host.RowOp)]
     messages = list(dict.fromkeys([*messages, *own]))
+    asserts = [op for op in program.walk() if isinstance(op, host.AssertOp)]
     taken: set[str] = set()
     inputs = ports(_described(program.inputs), taken)
     outputs = ports(_described(program.outputs), taken)
@@ -72,7 +76,10 @@ def describe_program(
         threads=threads,
         arena_size=program.arena_size,
         weights_size=program.weights.value.data,
-        errors=tuple(_errors(target, [d.name for d in dims], messages, program.requirements)),
+        errors=(
+            *_errors(target, [d.name for d in dims], messages, program.requirements),
+            *(ErrorMessage(k, o.message, o.place.data) for k, o in enumerate(asserts, len(messages) + 1)),
+        ),
     )
 
 
@@ -138,6 +145,7 @@ def emit_host(
         missing_llvm(features),
         _create(program, manifest, BASELINE if features else "", bound_weights, times),
         _destroy(name),
+        _message_function(name),
         _Expressions(manifest).size_function(),
         _Run(program, kernels, manifest, bound_weights, profiled).text(),
         _variable_functions(name, len(manifest.variables)),
@@ -201,6 +209,14 @@ def _error_function(name: str, errors: Sequence[ErrorMessage]) -> str:
         f"  switch i32 %code, label %unknown [ {cases} ]\n{returns}\n"
         f"unknown:\n  ret ptr @{name}_text_unknown\n}}\n"
     )
+
+
+def _message_function(name: str) -> str:
+    """``NAME_message``: the error of the last run in words, where they depend on its values; else null."""
+    code = _code()
+    _leave_if(code, code.op("icmp eq ptr %model, null"), "ptr null")
+    code.do(f"ret ptr {code.op(f'load ptr, ptr {_slot(code, _MESSAGE)}, align 8')}")
+    return _function(f"ptr @{name}_message(ptr %model)", code)
 
 
 def _slot(code: Code, index: int) -> str:
@@ -300,7 +316,7 @@ def _release(code: Code, result: int) -> None:
 
 
 def _free(code: Code) -> None:
-    for slot in (_ARENA, _OWNED):
+    for slot in (_ARENA, _OWNED, _MESSAGE):
         code.do(f"call void @free(ptr {code.op(f'load ptr, ptr {_slot(code, slot)}, align 8')})")
     code.do("call void @free(ptr %model)")
 
@@ -453,7 +469,10 @@ class _Run:
         """The addresses of rows."""
         self.places: dict[Operation, str] = {}
         """Where the addresses of buffers are that change places."""
-        self.numbers = {op: k for k, op in enumerate(timed(program))}
+        self.texts: list[str] = []
+        """The texts of messages, as constants."""
+        self.asserts = [op for op in program.walk() if isinstance(op, host.AssertOp)]
+        self.numbers: dict[Operation, int] = {op: k for k, op in enumerate(timed(program))}
         self.reports = {n for n, k in self.kernels.items() if _reports(k)}
 
     def text(self) -> str:
@@ -469,6 +488,8 @@ class _Run:
             if names(extent) <= {d.name for d in self.manifest.dims}:
                 below = code.op(f"icmp slt i64 {self.sizes.value(extent)}, 0")
                 _leave_if(code, below, f"i32 {BAD_EXTENT - k}")
+        if self.asserts:
+            self._forget_message()
         self._reserve_arena()
         code.lines.append(f"  %weights = load ptr, ptr {_slot(code, _WEIGHTS)}, align 8")
         threads = code.op(f"load i64, ptr {_slot(code, _THREADS)}, align 8")
@@ -477,7 +498,8 @@ class _Run:
         self._block(self.program.body.block)
         code.do("ret i32 0")
         arguments = "ptr %model, ptr %inputs, ptr %outputs, ptr %dims"
-        return _function(f"i32 @{self.manifest.name}_run({arguments})", code)
+        said = messages_llvm() if self.texts else ""
+        return said + "".join(self.texts) + _function(f"i32 @{self.manifest.name}_run({arguments})", code)
 
     def _places(self) -> None:
         """A variable for the address of each buffer that changes places with another."""
@@ -510,6 +532,10 @@ class _Run:
                 code.op(f"call ptr @memcpy(ptr {target}, ptr {source}, i64 {self.sizes.value(op.size)})")
             case host.RowOp():
                 self._row(op)
+            case host.PrintOp():
+                code.do(f"call void @tfc_text_print(ptr {self._text(op, op.data)})")
+            case host.AssertOp():
+                self._assert(op)
             case host.SwapOp():
                 x, y = self.places[_operation(op.x)], self.places[_operation(op.y)]
                 old, new = (code.op(f"load ptr, ptr {p}, align 8") for p in (x, y))
@@ -535,6 +561,39 @@ class _Run:
                 code.start(done)
             case _:
                 pass  # what only gives a buffer
+
+    def _assert(self, op: host.AssertOp) -> None:
+        code = self.code
+        fails, holds = code.fresh("fails"), code.fresh("holds")
+        code.branch(self._truth(op.predicate), holds, fails)
+        code.start(fails)
+        known = dict(self.sizes.known)
+        text = code.op(f"load ptr, ptr {self._text(op, op.data)}, align 8")
+        self.sizes.known = known
+        code.do(f"store ptr {text}, ptr {_slot(code, _MESSAGE)}, align 8")
+        first = max((e.code for e in self.manifest.errors), default=0) + 1 - len(self.asserts)
+        code.do(f"ret i32 {first + self.asserts.index(op)}")
+        code.start(holds)
+
+    def _forget_message(self) -> None:
+        place = _slot(self.code, _MESSAGE)
+        self.code.do(f"call void @free(ptr {self.code.op(f'load ptr, ptr {place}, align 8')})")
+        self.code.do(f"store ptr null, ptr {place}, align 8")
+
+    def _text(self, op: host.PrintOp | host.AssertOp, data: Sequence[SSAValue]) -> str:
+        """A place with the message of ``op``."""
+        texts: list[tuple[str, int]] = []
+        for text in op.texts:
+            symbol = f"{self.manifest.name}_words{len(self.texts)}"
+            self.texts.append(_string(symbol, text.data, "private"))
+            texts.append((symbol, len(text.data.encode())))
+        values: list[Shown] = []
+        for value, content in zip(data, op.contents, strict=True):
+            dtype = dtype_of(content.element_type)
+            extents = [self.sizes.value(d) for d in shape_of(content)]
+            few = op.summarize.value.data
+            values.append(Shown(self._address(value), str(dtype), dtype.itemsize, extents, few))
+        return emit_text(self.code, texts, values)
 
     def _truth(self, predicate: SSAValue) -> str:
         byte = self.code.op(f"load i8, ptr {self._address(predicate)}, align 1")

@@ -34,7 +34,7 @@ from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule.lower import lower_fusion
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.constant import ConstantOp
-from tfc.dialects.tfc.control import IfOp, RegionOp, UpdateRowOp, WhileOp
+from tfc.dialects.tfc.control import AssertOp, IfOp, PrintOp, RegionOp, UpdateRowOp, WhileOp
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
 from tfc.dialects.tfc.gather import GatherOp, out_of_range
 from tfc.dialects.tfc.shape import ReshapeOp
@@ -194,6 +194,8 @@ class _Lowering:
 
     # Kernels
 
+            case AssertOp() | PrintOp():
+                self.message(op)
     def fusion(self, op: FusionOp) -> None:
         function = self.kernel(op)
         made = [self.fresh(r, op) for r in op.results]
@@ -309,6 +311,17 @@ class _Lowering:
         tensors = [a for a in block.args if isinstance(a.type, TensorType)]
         self.buffers.update(zip(tensors, arguments, strict=True))
         self.block = Block()
+    # Messages
+
+    def message(self, op: AssertOp | PrintOp) -> None:
+        data, types = [self.buffer(v) for v in op.data], [v.type for v in op.data]
+        summarize = op.summarize.value.data
+        if isinstance(op, PrintOp):
+            self.emit(host.PrintOp(op.texts, data, types, summarize), op)
+            return
+        where = describe(op.location)
+        self.emit(host.AssertOp(self.buffer(op.predicate), op.texts, data, types, summarize, where), op)
+
         self.lower_all(block)
         last = block.last_op
         assert isinstance(last, YieldOp), "the verifier demands a terminator"

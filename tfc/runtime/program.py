@@ -92,6 +92,9 @@ class Program:
         self._lock = threading.Lock()
         self._handle = self._create(threads)
         self._bound: dict[int, Array] = {}
+        said = self._function("message", ctypes.c_char_p, _pointer) if address(f"{name}_message") else None
+        message = partial(_message, said, self._handle, self._lock)
+        self._fail = partial(_fail, self.manifest.errors, self._error, message)
         self.threads = threads or self.manifest.threads
         if constants is not None:
             self._bind_constants(constants)
@@ -131,7 +134,7 @@ class Program:
                 self._dims[:] = self._extents(fed)
             code = self._run(self._handle, self._inputs, self._outputs, self._dims)
         if code:
-            _fail(self.manifest.errors, self._error, code)
+            self._fail(code)
         self.call = shapes.call or self._native(shapes)
         return results
 
@@ -269,7 +272,7 @@ class Program:
             outputs=list(zip(shapes.outputs, self._out_dtypes, strict=True)),
             spans=self._variable_spans(),
             lock=self._lock,
-            failure=partial(_fail, self.manifest.errors, self._error),
+            failure=self._fail,
         )
         shapes.call = native_call(self._address(f"{self._name}_dispatch"), self._name, call)
         return shapes.call
@@ -318,15 +321,27 @@ class Program:
         return FeedError(message, where=self._where.get(port.name, ""), help=help)
 
 
-def _fail(errors: Sequence[ErrorMessage], text_of: Callable[[int], Any], code: int) -> None:
-    """Raise what ``code``, the result of a run, means."""
+def _fail(
+    errors: Sequence[ErrorMessage],
+    text_of: Callable[[int], Any],
+    message: Callable[[], bytes | None],
+    code: int,
+) -> None:
+    """Raise what ``code``, the result of a run, means; ``message``: its words, where they tell values."""
     for error in errors:
         if error.code == code:
-            raise RunError(error.text, where=error.where)
+            said = message()
+            raise RunError(error.text if said is None else said.decode("utf-8", "replace"), where=error.where)
     raise RunError(_text(text_of, code))
 
 
 def _text(text_of: Callable[[int], Any], code: int) -> str:
+def _message(said: Callable[..., Any] | None, handle: ctypes.c_void_p, lock: threading.Lock) -> bytes | None:
+    """The words of a model's last run; a model made before there were any has none."""
+    with lock:  # the next run drops them
+        return said(handle) if said is not None else None
+
+
     return cast(bytes, text_of(code)).decode("utf-8", "replace")
 
 

@@ -145,6 +145,10 @@ int {name}_abi(void);
  * The text is constant. */
 const char *{name}_error(int code);
 {_error_list(manifest)}
+/* The error of the instance's last run in full, where a check of the graph failed that shows values; else null.
+ * It is there until the next run. */
+const char *{name}_message({name}_model *model);
+
 /* Make an instance that runs on `threads` threads (0: the model's default). Fails where the
  * processor lacks an instruction set that the code uses, and where memory runs out. */
 int {name}_create({name}_model **out, int threads);

@@ -14,8 +14,8 @@ from tfc.errors import ArtifactError
 _C = """
     abort aligned_alloc calloc clock_gettime exit fprintf free getenv getpid malloc memchr memcmp memcpy memmove
     memset munmap mmap mprotect nanosleep posix_memalign printf puts qsort realloc sched_getaffinity
-    sched_getcpu sched_setaffinity sched_yield snprintf stderr strcmp strlen strncmp strtol syscall
-    sysconf usleep __errno_location
+    sched_getcpu sched_setaffinity sched_yield snprintf stderr strcmp strlen strncmp strtod strtol syscall
+    sysconf usleep write __errno_location
 """
 _MATH = """
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 exp10 expm1 fabs
