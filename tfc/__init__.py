@@ -25,7 +25,8 @@ _NAMES: dict[str, str] = {
     "tfc.options": "Options",
     "tfc.errors": "ArtifactError CheckpointError FeedError GraphError ModelFileError OptionError RunError TfcError",
     "tfc.graph.graph": (
-        "Graph GraphKeys add_to_collection colocate_with control_dependencies device get_collection "
+        "Graph GraphKeys add_to_collection add_to_collections colocate_with container "
+        "control_dependencies device get_collection "
         "get_collection_ref get_default_graph name_scope reset_default_graph"
     ),
     "tfc.graph.node": "Operation Tensor",
@@ -42,6 +43,10 @@ _NAMES: dict[str, str] = {
         "placeholder_with_default rank reshape reverse sequence_mask shape size split squeeze stack "
         "stop_gradient tile transpose unstack where zeros zeros_like"
     ),
+    "tfc.graph.scatter": (
+        "count_up_to scatter_add scatter_div scatter_max scatter_min scatter_mul scatter_nd_add "
+        "scatter_nd_sub scatter_nd_update scatter_sub scatter_update"
+    ),
     "tfc.graph.slicing": "newaxis strided_slice",
     "tfc.graph.clip": "clip_by_average_norm clip_by_global_norm clip_by_norm global_norm",
     "tfc.graph.math": (
@@ -55,8 +60,6 @@ _NAMES: dict[str, str] = {
         "sqrt square squared_difference subtract tan tanh tensordot to_float to_int32 to_int64 truediv "
         "truncatediv truncatemod"
     ),
-    "tfc.graph.gradients": "AggregationMethod RegisterGradient UnconnectedGradients custom_gradient gradients",
-    "tfc.graph.slices": "IndexedSlices IndexedSlicesValue unsorted_segment_sum",
     "tfc.graph.checks": (
         "Assert Print add_check_numerics_ops assert_equal assert_greater assert_greater_equal assert_integer "
         "assert_less assert_less_equal assert_near assert_negative assert_non_negative assert_non_positive "
@@ -68,8 +71,17 @@ _NAMES: dict[str, str] = {
     "tfc.graph.functional": "foldl foldr map_fn scan",
     "tfc.graph.rnn": "reverse_sequence",
     "tfc.graph.tensor_array": "TensorArray",
+    "tfc.graph.gradients": "AggregationMethod RegisterGradient UnconnectedGradients custom_gradient gradients",
+    "tfc.graph.slices": "IndexedSlices IndexedSlicesValue unsorted_segment_sum",
     "tfc.graph.random": "random_normal random_uniform set_random_seed truncated_normal",
-    "tfc.graph.scopes": "AUTO_REUSE VariableScope get_variable get_variable_scope variable_scope",
+    "tfc.graph.partitioned": (
+        "fixed_size_partitioner min_max_variable_partitioner variable_axis_size_partitioner"
+    ),
+    "tfc.graph.scopes": (
+        "AUTO_REUSE VariableScope get_local_variable get_variable get_variable_scope no_regularizer "
+        "variable_scope"
+    ),
+    "tfc.graph.template": "make_template",
     "tfc.graph.variables": (
         "Variable assign assign_add assign_sub global_variables global_variables_initializer "
         "initialize_all_variables is_variable_initialized local_variables local_variables_initializer "
@@ -94,6 +106,7 @@ _RENAMED: dict[str, tuple[str, str]] = {
             "variance_scaling": "VarianceScaling",
             "glorot_uniform": "glorot_uniform",
             "glorot_normal": "glorot_normal",
+            "orthogonal": "Orthogonal",
         }.items()
     },
     "convert_to_tensor": ("tfc.graph.ops", "convert"),

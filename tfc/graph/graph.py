@@ -89,6 +89,8 @@ class Graph:
         self._colocated: list[Operation] = []
         self._collections: dict[str, list[Any]] = {}
         self._finalized = False
+        self.container_name = ""
+        """The container of the variables that are made now."""
         self._made = 0
         self.fresh: set[Operation] = set()
         """Variables whose value is read where it is used, as a function changes them."""
@@ -294,6 +296,15 @@ class Graph:
     def waits(self) -> bool:
         """Whether nodes made now come after others by a scope of control."""
         return any(scope.operations for scope in self._controls)
+
+    @contextmanager
+    def container(self, container_name: str) -> Generator[str]:
+        """Variables made inside are kept in the container of that name, see `tfc.graph.stores`."""
+        saved, self.container_name = self.container_name, container_name
+        try:
+            yield container_name
+        finally:
+            self.container_name = saved
 
     def waited_for(self, obj: Element) -> Operation | None:
         """The node that `control_dependencies` waits for."""
@@ -554,12 +565,21 @@ def control_dependencies(control_inputs: Iterable[Element] | None) -> Any:
     return get_default_graph().control_dependencies(control_inputs)
 
 
+def container(container_name: str) -> Any:
+    """`Graph.container` of the default graph."""
+    return get_default_graph().root.container(container_name)
+
+
 def add_to_collection(name: str, value: Any) -> None:
     get_default_graph().add_to_collection(name, value)
 
 
 def get_collection(key: str, scope: str | None = None) -> list[Any]:
     return get_default_graph().get_collection(key, scope)
+
+
+def add_to_collections(names: str | Iterable[str], value: Any) -> None:
+    get_default_graph().add_to_collections(names, value)
 
 
 def get_collection_ref(key: str) -> list[Any]:

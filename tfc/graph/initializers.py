@@ -14,6 +14,7 @@ import numpy as np
 
 from tfc.errors import GraphError
 from tfc.graph import arrays, ops, random
+from tfc.graph import math as math_
 from tfc.graph.dtypes import as_dtype, float32
 from tfc.graph.node import Tensor
 from tfc.graph.source import here, quoted
@@ -28,11 +29,17 @@ class Initializer:
     dtype: Any = float32
 
     def __call__(self, shape: Sequence[int], dtype: Any = None, partition_info: Any = None) -> Tensor:
-        """A tensor of ``shape``, of the element type given here or to the initializer."""
-        kind = as_dtype(self.dtype if dtype is None else dtype)
-        return self.make([int(d) for d in shape], kind)
+        """A tensor of ``shape``, of the element type given here or to the initializer.
 
-    def make(self, shape: list[int], dtype: Any) -> Tensor:
+        Args:
+            partition_info: of what whole the tensor is a part, for partitioned variables.
+        """
+        kind = as_dtype(self.dtype if dtype is None else dtype)
+        wanted = [int(d) for d in shape]
+        return self.make(wanted, kind, wanted if partition_info is None else list(partition_info.full_shape))
+
+    def make(self, shape: list[int], dtype: Any, whole: list[int]) -> Tensor:
+        """The tensor; it is a part of one of the shape ``whole``."""
         raise NotImplementedError
 
 
@@ -42,7 +49,7 @@ class Zeros(Initializer):
     def __init__(self, dtype: Any = float32) -> None:
         self.dtype = dtype
 
-    def make(self, shape: list[int], dtype: Any) -> Tensor:
+    def make(self, shape: list[int], dtype: Any, whole: list[int]) -> Tensor:
         return arrays.zeros(shape, dtype)
 
 
@@ -52,7 +59,7 @@ class Ones(Initializer):
     def __init__(self, dtype: Any = float32) -> None:
         self.dtype = dtype
 
-    def make(self, shape: list[int], dtype: Any) -> Tensor:
+    def make(self, shape: list[int], dtype: Any, whole: list[int]) -> Tensor:
         return arrays.ones(shape, dtype)
 
 
@@ -62,7 +69,7 @@ class Constant(Initializer):
     def __init__(self, value: Any = 0, dtype: Any = float32, verify_shape: bool = False) -> None:
         self.value, self.dtype = value, dtype
 
-    def make(self, shape: list[int], dtype: Any) -> Tensor:
+    def make(self, shape: list[int], dtype: Any, whole: list[int]) -> Tensor:
         return ops.constant(self.value, dtype, shape)
 
 
@@ -72,7 +79,7 @@ class Identity(Initializer):
     def __init__(self, gain: float = 1.0, dtype: Any = float32) -> None:
         self.gain, self.dtype = gain, dtype
 
-    def make(self, shape: list[int], dtype: Any) -> Tensor:
+    def make(self, shape: list[int], dtype: Any, whole: list[int]) -> Tensor:
         if len(shape) != 2:
             raise quoted(GraphError(f"the identity initializer makes matrices, got shape {shape}"), here())
         return ops.constant(self.gain * np.eye(shape[0], shape[1]), dtype)
@@ -84,7 +91,7 @@ class RandomUniform(Initializer):
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Any = None, dtype: Any = float32) -> None:
         self.minval, self.maxval, self.seed, self.dtype = minval, maxval, seed, dtype
 
-    def make(self, shape: list[int], dtype: Any) -> Tensor:
+    def make(self, shape: list[int], dtype: Any, whole: list[int]) -> Tensor:
         return random.random_uniform(shape, self.minval, self.maxval, dtype, self.seed)
 
 
@@ -94,15 +101,19 @@ class RandomNormal(Initializer):
     def __init__(self, mean: float = 0.0, stddev: float = 1.0, seed: Any = None, dtype: Any = float32) -> None:
         self.mean, self.stddev, self.seed, self.dtype = mean, stddev, seed, dtype
 
-    def make(self, shape: list[int], dtype: Any) -> Tensor:
+    def make(self, shape: list[int], dtype: Any, whole: list[int]) -> Tensor:
         return random.random_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
 class TruncatedNormal(RandomNormal):
     """Normally distributed, nothing beyond two standard deviations."""
 
-    def make(self, shape: list[int], dtype: Any) -> Tensor:
+    def make(self, shape: list[int], dtype: Any, whole: list[int]) -> Tensor:
         return random.truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
+
+
+_MODES = ("fan_in", "fan_out", "fan_avg")
+_DISTRIBUTIONS = ("uniform", "truncated_normal", "normal", "untruncated_normal")
 
 
 class VarianceScaling(Initializer):
@@ -123,11 +134,15 @@ class VarianceScaling(Initializer):
         seed: Any = None,
         dtype: Any = float32,
     ) -> None:
+        if scale <= 0 or mode not in _MODES or distribution not in _DISTRIBUTIONS:
+            expected = f"a scale above 0, a mode of {', '.join(_MODES)}, a distribution of {', '.join(_DISTRIBUTIONS)}"
+            got = f"{scale}, {mode!r} and {distribution!r}"
+            raise quoted(GraphError(f"the initializer 'variance_scaling': expected {expected}, got {got}"), here())
         self.scale, self.mode, self.distribution = scale, mode, distribution
         self.seed, self.dtype = seed, dtype
 
-    def make(self, shape: list[int], dtype: Any) -> Tensor:
-        fan_in, fan_out = fans(shape)
+    def make(self, shape: list[int], dtype: Any, whole: list[int]) -> Tensor:
+        fan_in, fan_out = fans(whole)
         count = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, count)
         if self.distribution == "uniform":
@@ -154,9 +169,39 @@ class UniformUnitScaling(Initializer):
     def __init__(self, factor: float = 1.0, seed: Any = None, dtype: Any = float32) -> None:
         self.factor, self.seed, self.dtype = factor, seed, dtype
 
-    def make(self, shape: list[int], dtype: Any) -> Tensor:
-        limit = math.sqrt(3.0 / max(1.0, math.prod(shape[:-1]))) * self.factor
+    def make(self, shape: list[int], dtype: Any, whole: list[int]) -> Tensor:
+        limit = math.sqrt(3.0 / max(1.0, math.prod(whole[:-1]))) * self.factor
         return random.random_uniform(shape, -limit, limit, dtype, self.seed)
+
+
+class Orthogonal(Initializer):
+    """A matrix whose columns (rows, where they are fewer) are orthonormal, times ``gain``; evenly distributed.
+
+    More than two dims are a matrix whose columns are the last. It is the factor ``q`` of the polar decomposition
+    of a normal matrix, found by polynomials in ``x . x^T``: some that lift small singular values by
+    3.4 each, then Newton's, which doubles the digits each time.
+
+    Source: Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning", 2013;
+    Higham, "Functions of matrices", 2008, chapter 8.
+    """
+
+    LIFT = (3.4445, -4.7750, 2.0315)
+    NEWTON = (1.875, -1.25, 0.375)
+
+    def __init__(self, gain: float = 1.0, seed: Any = None, dtype: Any = float32) -> None:
+        self.gain, self.seed, self.dtype = gain, seed, dtype
+
+    def make(self, shape: list[int], dtype: Any, whole: list[int]) -> Tensor:
+        if len(shape) < 2:
+            raise quoted(GraphError(f"the orthogonal initializer makes at least matrices, got shape {shape}"), here())
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        wide = rows < columns
+        x = random.random_normal([columns, rows] if not wide else [rows, columns], 0.0, 1.0, dtype, self.seed)
+        x = x / math_.sqrt(math_.reduce_sum(math_.square(x)))
+        for a, b, c in [self.LIFT] * 14 + [self.NEWTON] * 6:
+            square = math_.matmul(x, x, transpose_b=True)
+            x = x * a + math_.matmul(square * b + math_.matmul(square, square) * c, x)
+        return arrays.reshape(x if wide else arrays.transpose(x), shape) * self.gain
 
 
 def glorot_uniform(seed: Any = None, dtype: Any = float32) -> Initializer:
@@ -189,6 +234,6 @@ def lecun_normal(seed: Any = None) -> Initializer:
     return VarianceScaling(1.0, "fan_in", "truncated_normal", seed)
 
 
-zeros, ones, constant, identity = Zeros, Ones, Constant, Identity
+zeros, ones, constant, identity, orthogonal = Zeros, Ones, Constant, Identity, Orthogonal
 random_uniform, random_normal, truncated_normal = RandomUniform, RandomNormal, TruncatedNormal
 variance_scaling, uniform_unit_scaling = VarianceScaling, UniformUnitScaling

@@ -29,9 +29,10 @@ from tfc.graph.graph import Graph, get_default_graph
 from tfc.graph.node import Operation
 from tfc.graph.partial import PartialRun, Stage, first_stage
 from tfc.graph.programs import Runnable, compiled, interpreted, no_call
-from tfc.graph.sharing import Guard, State
+from tfc.graph.sharing import Guard
 from tfc.graph.source import describe, here, name_of, quoted
 from tfc.graph.specialise import Request, as_feed, extract
+from tfc.graph.stores import reset, store_of
 from tfc.options import check_mode
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -130,7 +131,8 @@ class Session:
     """Runs parts of a graph, and holds the values of its variables.
 
     Args:
-        target: not used; for TensorFlow's signature.
+        target: what it is connected to: sessions of one target share their variables (`tfc.graph.stores`);
+            without one they are its own.
         graph: the graph to run; the default graph where left out.
         config: options.
         interpret: run by the reference interpreter instead of compiled code: slow, for tests
@@ -152,9 +154,10 @@ class Session:
         self._interpret = interpret
         self._plans: dict[Hashable, _Plan] = {}
         self._stages: dict[Hashable, Stage] = {}
-        self._variables: dict[str, Array] = {}
-        self._initialized: set[str] = set()
-        self._lock, self._state = threading.RLock(), State()
+        self.target, self._store = target, store_of(target)
+        self._store.sessions.add(self)
+        self._initialized = self._store.initialized
+        self._lock, self._state = threading.RLock(), self._store.state
         self._closed = False
         self._entered: list[Any] = []
 
@@ -320,9 +323,7 @@ class Session:
 
     def _storage(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """The array that holds a variable."""
-        if (known := self._variables.get(name)) is None:
-            known = self._variables.setdefault(name, np.zeros(shape, dtype))
-        return known
+        return self._store.array(name, shape, dtype)
 
     def _check_initialized(self, entry: Entry) -> None:
         for variable, reader in list(entry.reads.items()):
@@ -359,7 +360,7 @@ class Session:
                 message = f"Attempting to use uninitialized value {variable.name}"
                 raise RunError(message, where=variable.made_at, help=help)
         with self._state.reading:
-            return [self._variables[v.attrs["shared_name"]].copy() for v in variables]
+            return [self._store.arrays[v.attrs["shared_name"]].copy() for v in variables]
 
     def load(self, variable: Any, value: Any) -> None:
         """Put ``value`` into a variable, now."""
@@ -383,12 +384,22 @@ class Session:
 
     # Life.
 
+    @staticmethod
+    def reset(target: str, containers: Sequence[str] | None = None, config: ConfigProto | None = None) -> None:
+        """Close the sessions of ``target`` and forget the variables of ``containers``, or all.
+
+        Raises:
+            GraphError: no target.
+        """
+        reset(target, containers)
+
     def close(self) -> None:
         """Give compiled programs and variables back; the session cannot run any more."""
         self._closed = True
         self._plans.clear()
         self._stages.clear()
-        self._variables.clear()
+        if not self.target:
+            self._store.forget()
 
     @contextmanager
     def as_default(self) -> Any:

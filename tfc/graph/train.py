@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
+from tfc.errors import GraphError
 from tfc.graph.averages import ExponentialMovingAverage
 from tfc.graph.node import Operation
 from tfc.graph.optimizers import (
@@ -43,6 +45,7 @@ from tfc.graph.schedules import (
     piecewise_constant,
     polynomial_decay,
 )
+from tfc.graph.source import here, quoted
 from tfc.graph.steps import (
     assert_global_step,
     create_global_step,
@@ -55,7 +58,7 @@ __all__ = [
     "AdadeltaOptimizer", "AdagradOptimizer", "AdamOptimizer", "AdamWOptimizer", "CheckpointReader",
     "CheckpointState", "ClusterSpec", "ExponentialMovingAverage", "FtrlOptimizer",
     "GradientDescentOptimizer", "MomentumOptimizer", "NewCheckpointReader", "Optimizer",
-    "ProximalAdagradOptimizer", "ProximalGradientDescentOptimizer", "RMSPropOptimizer", "Saver",
+    "ProximalAdagradOptimizer", "ProximalGradientDescentOptimizer", "RMSPropOptimizer", "Saver", "Server",
     "assert_global_step", "checkpoint_exists", "cosine_decay", "cosine_decay_restarts",
     "create_global_step", "exponential_decay", "get_checkpoint_state", "get_global_step",
     "get_or_create_global_step", "global_step", "inverse_time_decay", "latest_checkpoint",
@@ -83,6 +86,35 @@ class ClusterSpec:
 
     def num_tasks(self, job_name: str) -> int:
         return len(self._jobs[job_name])
+
+
+class Server:
+    """Something that sessions connect to: those of one server share their variables.
+
+    A server of tfc lives in this process and needs no network; ``target`` is its name.
+    """
+
+    def __init__(
+        self, server_or_cluster_def: Any, job_name: str = "local", task_index: int = 0, protocol: Any = None,
+        config: Any = None, start: bool = True,
+    ) -> None:  # fmt: skip
+        tasks = ClusterSpec(server_or_cluster_def).as_dict().get(job_name)
+        if tasks is None or not 0 <= task_index < len(tasks):
+            raise quoted(GraphError(f"the cluster has no task {task_index} of the job '{job_name}'"), here())
+        self.server_def = ClusterSpec(server_or_cluster_def)
+        self.target = f"grpc://{tasks[task_index]}"
+        """What `Session` is given."""
+
+    @staticmethod
+    def create_local_server(config: Any = None, start: bool = True) -> Server:
+        """A server of its own in this process."""
+        return Server({"local": [f"localhost:{next(_ports)}"]})
+
+    def start(self) -> None:
+        """Nothing: it is there from the start."""
+
+
+_ports = count(2222)
 
 
 def replica_device_setter(

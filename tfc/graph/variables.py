@@ -25,6 +25,7 @@ from tfc.graph.node import Operation, Operators, Tensor
 from tfc.graph.ops import convert, name_scope, single
 from tfc.graph.shape import TensorShape
 from tfc.graph.source import here, quoted
+from tfc.graph.stores import SEPARATOR
 
 
 class Variable(Operators):
@@ -33,15 +34,16 @@ class Variable(Operators):
     Args:
         initial_value: what the initializer puts into it: a tensor, a value, or a function that
             makes one. It gives shape and element type.
-        trainable: whether optimizers change it.
+        trainable: whether optimizers change it; where left out, unless it is a local variable.
         collections: what to add it to, beside the trainable variables; the global variables
             where it is left out.
+        constraint: a function of the value that optimizers apply after each step.
     """
 
     def __init__(
         self,
         initial_value: Any = None,
-        trainable: bool = True,
+        trainable: bool | None = None,
         collections: Sequence[str] | None = None,
         validate_shape: bool = True,
         caching_device: Any = None,
@@ -52,6 +54,9 @@ class Variable(Operators):
     ) -> None:
         if initial_value is None:
             raise quoted(GraphError("a variable needs an initial value"), here())
+        keys = [GraphKeys.GLOBAL_VARIABLES] if collections is None else list(collections)
+        if trainable is None:
+            trainable = GraphKeys.LOCAL_VARIABLES not in keys
         self.trainable, self.constraint = trainable, constraint
         graph = initial_value.graph if isinstance(initial_value, Tensor) else get_default_graph()
         # A variable outlives the scopes of control it is made in, as does its initializer.
@@ -59,7 +64,6 @@ class Variable(Operators):
         prefix = root.name_scope(around and f"{around}/")
         with root.as_default(), root.control_dependencies(None), prefix, name_scope(name, "Variable") as scope:
             self._make(initial_value, dtype, scope)
-        keys = [GraphKeys.GLOBAL_VARIABLES] if collections is None else list(collections)
         if trainable and GraphKeys.TRAINABLE_VARIABLES not in keys:
             keys.append(GraphKeys.TRAINABLE_VARIABLES)
         self.graph.add_to_collections(keys, self)
@@ -72,7 +76,9 @@ class Variable(Operators):
         if isinstance(value.type, UnrankedTensorType) or not value.shape.is_fully_defined():
             message = f"a variable needs an initial value of known shape, got {value.shape}"
             raise quoted(GraphError(message), here())
-        handle = {"shared_name": scope[:-1], "dtype": value.dtype, "shape": value.shape}
+        container = get_default_graph().container_name
+        key = f"{container}{SEPARATOR}{scope[:-1]}" if container else scope[:-1]
+        handle = {"container": container, "shared_name": key, "dtype": value.dtype, "shape": value.shape}
         self._variable = single("VariableV2", [], scope, **handle)
         self._initializer = single("Assign", [self._variable, value], "Assign").op
         self.graph.initializers[self._variable.op] = self._initializer
@@ -139,6 +145,39 @@ class Variable(Operators):
         """A node that subtracts from the value, and gives the new one."""
         return _assign("AssignSub", self, delta, name)
 
+    def count_up_to(self, limit: int) -> Tensor:
+        """`tf.count_up_to`."""
+        return self._scatter("count_up_to", limit)
+
+    def scatter_add(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """`tf.scatter_add` of the values of ``sparse_delta`` at its indices."""
+        return self._scatter("scatter_add", sparse_delta.indices, sparse_delta.values, name=name)
+
+    def scatter_sub(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """`tf.scatter_sub` of the values of ``sparse_delta`` at its indices."""
+        return self._scatter("scatter_sub", sparse_delta.indices, sparse_delta.values, name=name)
+
+    def scatter_update(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """`tf.scatter_update` of the values of ``sparse_delta`` at its indices."""
+        return self._scatter("scatter_update", sparse_delta.indices, sparse_delta.values, name=name)
+
+    def scatter_nd_add(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+        """`tf.scatter_nd_add`."""
+        return self._scatter("scatter_nd_add", indices, updates, name=name)
+
+    def scatter_nd_sub(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+        """`tf.scatter_nd_sub`."""
+        return self._scatter("scatter_nd_sub", indices, updates, name=name)
+
+    def scatter_nd_update(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+        """`tf.scatter_nd_update`."""
+        return self._scatter("scatter_nd_update", indices, updates, name=name)
+
+    def _scatter(self, function: str, *arguments: Any, **named: Any) -> Tensor:
+        from tfc.graph import scatter
+
+        return getattr(scatter, function)(self, *arguments, **named)
+
     def load(self, value: Any, session: Any = None) -> None:
         """Put ``value`` into the variable, now."""
         from tfc.graph.session import default_session
@@ -169,11 +208,21 @@ class Variable(Operators):
         return f"<tf.Variable '{self.name}' shape={self.shape} dtype={self.dtype.name}>"
 
 
-def _assign(type_: str, ref: Any, value: Any, name: str | None) -> Tensor:
+def handle_of(ref: Any, type_: str) -> Tensor:
+    """The handle of a variable that a node of kind ``type_`` changes.
+
+    Raises:
+        GraphError: ``ref`` is no variable.
+    """
     handle = ref.handle if isinstance(ref, Variable) else ref
     if not isinstance(handle, Tensor) or not handle.is_handle:
         help = "a tensor is a value; only a tf.Variable can change"
-        raise quoted(GraphError(f"expected a variable to assign to, got {ref!r}", help=help), here())
+        raise quoted(GraphError(f"'{type_}': expected a variable to assign to, got {ref!r}", help=help), here())
+    return handle
+
+
+def _assign(type_: str, ref: Any, value: Any, name: str | None) -> Tensor:
+    handle = handle_of(ref, type_)
     with name_scope(name, type_, [handle]) as scope:
         return single(type_, [handle, convert(value, handle.dtype, name="value")], scope)
 

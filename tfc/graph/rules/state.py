@@ -23,8 +23,8 @@ from tfc.graph.shape import TensorShape
 
 
 @rule("VariableV2", elements=lambda **_: [])
-def variable(emit: Emitter, shared_name: str, dtype: DType, shape: TensorShape) -> SSAValue:
-    """The handle. Its content has a static shape."""
+def variable(emit: Emitter, shared_name: str, dtype: DType, shape: TensorShape, container: str = "") -> SSAValue:
+    """The handle, by its name, which begins with the container's. Its content has a static shape."""
     sizes: list[Dim] = [d for d in shape.dims or () if isinstance(d, int)]
     return emit(VariableOp(shared_name, tensor_type(sizes, dtype.element)))
 
