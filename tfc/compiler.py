@@ -21,10 +21,12 @@ from xdsl.dialects.builtin import ModuleOp
 from tfc.codegen import build
 from tfc.codegen.artifact.manifest import Manifest
 from tfc.codegen.artifact.weights import Weights
+from tfc.codegen.cache import object_cache
 from tfc.codegen.cpu.objects import compile_all
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.cpu.translate import translate
 from tfc.codegen.host import describe_program, emit_host
+from tfc.codegen.known import KnownKernels
 from tfc.codegen.pool import pool_llvm
 from tfc.dialects import host, kernel
 from tfc.options import Options
@@ -45,6 +47,8 @@ class Lowered:
     options: Options
     works: Sequence[Work] = ()
     """What each launch of the program does, in order."""
+    known: KnownKernels | None = None
+    """The objects of kernels that have no body."""
 
     @property
     def program(self) -> host.ProgramOp:
@@ -93,9 +97,19 @@ def optimise(module: ModuleOp, options: Options) -> None:
 
 def lower(module: ModuleOp, options: Options) -> Lowered:
     """Optimise ``module`` and lower it to kernels and a host program, in place."""
-    counting = CountWork()
-    run_stages(module, "optimise,lower", options, counting)
-    return Lowered(module, Target.parse(options.target, options.cpu), options, counting.works)
+    counting, target = CountWork(), Target.parse(options.target, options.cpu)
+    known = known_kernels(options)
+    run_stages(module, "optimise,lower", options, counting, known=known)
+    return Lowered(module, target, options, counting.works, known)
+
+
+def known_kernels(options: Options) -> KnownKernels | None:
+    """What the cache knows of kernels; None where each is written, for whoever looks at the stages."""
+    target = Target.parse(options.target, options.cpu)
+    if options.instruments or from_environment() or not build.is_joined(target):
+        return None
+    cache = object_cache()
+    return KnownKernels(target, cache) if cache else None
 
 
 def emit_llvm(lowered: Lowered, *, in_process: bool = False) -> tuple[str, Manifest]:
@@ -106,7 +120,8 @@ def emit_llvm(lowered: Lowered, *, in_process: bool = False) -> tuple[str, Manif
             is the process's; else the module is self-contained but for its weights.
     """
     messages: list[str] = []
-    kernels = translate(lowered.kernels, lowered.target, messages, linkage="internal")
+    functions = [lowered.known.written(k) if lowered.known else k for k in lowered.kernels]
+    kernels = translate(functions, lowered.target, messages, linkage="internal")
     manifest = _describe(lowered, messages)
     interface = _interface(lowered, manifest, bound_weights=in_process, shared_pool=in_process)
     pool = "" if in_process else pool_llvm(lowered.target.triple)
@@ -127,17 +142,24 @@ def emit_object(
         text, manifest = emit_llvm(lowered, in_process=in_process)
         return compile_all([text], target)[0], manifest
     messages: list[str] = []
-    names = [k.sym_name.data for k in lowered.kernels]
-    texts = [translate([k], target, messages, symbol=build.SYMBOL) for k in lowered.kernels]
+    known = lowered.known
+    made = dict(known.objects) if known else {}
+    functions = {k.sym_name.data: k for k in lowered.kernels}
+    fresh = [name for name in functions if name not in made]
+    texts = [translate([functions[n]], target, messages, symbol=build.SYMBOL) for n in fresh]
     manifest = _describe(lowered, messages)
     interface = _interface(
         lowered, manifest, bound_weights=in_process, shared_pool=True, profiled=profiled
     )
-    others = [f'target triple = "{target.triple}"\n{build.declarations(names)}{interface}']
+    others = [f'target triple = "{target.triple}"\n{build.declarations([*functions])}{interface}']
     if not in_process:
         others.append(pool_llvm(target.triple, exported=True))
     objects = compile_all([*texts, *others], target)
-    return build.join(objects[: len(texts)], names, objects[len(texts) :]), manifest
+    for name, data in zip(fresh, objects, strict=False):
+        made[name] = data
+        if known:
+            known.keep(functions[name], data)
+    return build.join([made[n] for n in functions], [*functions], objects[len(fresh) :]), manifest
 
 
 def _describe(lowered: Lowered, messages: Sequence[str]) -> Manifest:
@@ -177,14 +199,21 @@ def save(binary: Binary, path: str | os.PathLike[str]) -> None:
     write_artifact(binary, Path(path))
 
 
-def run_stages(module: ModuleOp, stages: str, options: Options, *watching: Instrument) -> None:
+def run_stages(
+    module: ModuleOp,
+    stages: str,
+    options: Options,
+    *watching: Instrument,
+    known: KnownKernels | None = None,
+) -> None:
     """Run passes and stages of `tfc.passes.pipeline` with what ``options`` say, in place.
 
     Args:
         watching: instruments beside those of the options or the environment.
+        known: kernels that need no body.
     """
     given = {"cpu": options.cpu, "target": options.target, "model": options.name}
-    given |= {"mode": options.check_effects, "memory_limit": options.memory_limit}
+    given |= {"mode": options.check_effects, "memory_limit": options.memory_limit, "known": known}
     watchers = list(options.instruments) or from_environment()
     if options.validate_each_pass:
         from tfc.passes.validate import ValidateEachPass

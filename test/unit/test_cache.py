@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import tfc
+from tfc.codegen import known, lower_to_kernels
 from tfc.codegen.artifact import elf
 from tfc.codegen.artifact.link import link
 from tfc.codegen.cache import SHARDS, ObjectCache, key_of, object_cache
@@ -210,6 +211,60 @@ def test_models_share_kernels(folder: Path, generated: list[str]) -> None:
     generated.clear()
     emit(model("two", threads=2))
     assert len(generated) == 1  # the interface, in which the name is
+
+
+# Kernels that are known
+
+
+def test_a_known_kernel_is_not_written_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = model()
+    made, text = emit(first).object, emit_llvm(first)[0]
+    monkeypatch.setattr(lower_to_kernels, "lower_fusion", None)
+    again = model()
+    assert all(not k.body.block.ops for k in again.kernels)
+    assert emit(again).object == made
+    assert emit_llvm(again)[0] == text  # where they have bodies
+
+
+def test_a_kernel_is_known_by_all_that_it_computes(folder: Path) -> None:
+    def compiled(scale: float, of: str, size: int) -> Lowered:
+        with tfc.Graph().as_default():
+            x = tfc.placeholder(getattr(tfc, of), [size], name="x")
+            options = Options(name="net")
+            return lower(as_module(tfc.cast(x * scale, tfc.float32), [x], options), options)
+
+    cases = [(2.0, "float32", 8), (-0.0, "float32", 8), (0.0, "float32", 8), (2.0, "float64", 8), (2.0, "float32", 9)]
+    for case in cases:
+        lowered = compiled(*case)
+        assert all(k.body.block.ops for k in lowered.kernels), case
+        emit(lowered)
+    assert not any(k.body.block.ops for case in cases for k in compiled(*case).kernels)
+
+
+def test_other_files_of_tfc_know_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    emit(model())
+    monkeypatch.setattr(known, "_sources", lambda: "others")
+    assert all(k.body.block.ops for k in model().kernels)
+
+
+def test_a_kernel_that_reports_errors_names_its_own_place(folder: Path) -> None:
+    def gathering() -> tfc.Compiled:
+        with tfc.Graph().as_default():
+            x, i = tfc.placeholder(tfc.float32, [4], name="x"), tfc.placeholder(tfc.int32, [], name="i")
+            return tfc.compile(tfc.gather(x, i), [x, i])
+
+    places: list[str] = []
+    for run in [gathering(), gathering()]:
+        with pytest.raises(tfc.RunError) as error:
+            run(np.zeros(4, np.float32), np.array(7, np.int32))
+        places.append(error.value.where)
+    assert all("test_cache.py" in p for p in places)
+
+
+def test_who_looks_at_stages_sees_whole_kernels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    emit(model())
+    monkeypatch.setenv("TFC_DUMP", str(folder / "dump"))
+    assert all(k.body.block.ops for k in model().kernels)
 
 
 def test_joined_kernels_compute_what_one_module_computes(tmp_path: Path) -> None:

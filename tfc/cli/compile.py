@@ -24,6 +24,7 @@ from tfc.cli.reporting import Parser, guarded, parse_arguments, write_output
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
+    from tfc.codegen.known import KnownKernels
     from tfc.compiler import Binary
     from tfc.dims import Dim
     from tfc.options import Options
@@ -237,13 +238,15 @@ def read_shape(text: str) -> tuple[str, list[Dim]]:
 
 def _compiled(given: argparse.Namespace, options: Options, progress: Progress) -> Binary:
     from tfc.codegen.cpu.targets import Target
-    from tfc.compiler import Lowered, emit
+    from tfc.compiler import Lowered, emit, known_kernels
     from tfc.passes.count_work import CountWork
 
     counting = CountWork()
-    module = _lowered(given, options, STAGES["host"], progress, counting)
+    known = None if looking.instruments(given) else known_kernels(options)
+    module = _lowered(given, options, STAGES["host"], progress, counting, known=known)
     progress.at("generating code", 0.5)
-    return emit(Lowered(module, Target.parse(options.target, options.cpu), options, counting.works))
+    target = Target.parse(options.target, options.cpu)
+    return emit(Lowered(module, target, options, counting.works, known))
 
 
 def _emit_module(
@@ -264,6 +267,7 @@ def _lowered(
     stages: str,
     progress: Progress,
     *others: Instrument,
+    known: KnownKernels | None = None,
 ) -> ModuleOp:
     """The model after ``stages``, which ``others`` watch too."""
     from tfc.compiler import run_stages
@@ -280,7 +284,7 @@ def _lowered(
         watchers.append(crash)
     options = dataclasses.replace(options, instruments=watchers)
     try:
-        run_stages(module, stages, options)
+        run_stages(module, stages, options, known=known)
     except Exception as error:
         if crash.written is None:
             raise

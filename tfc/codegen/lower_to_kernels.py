@@ -31,6 +31,7 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.known import KnownKernels
 from tfc.codegen.schedule.lower import lower_fusion
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.constant import ConstantOp
@@ -65,13 +66,18 @@ class LowerToKernels(ModulePass):
     cpu: str | None = None
     model: str = "model"
     """The name of the program, the prefix of its symbols."""
+    known: KnownKernels | None = None
+    """Kernels that need no body, where somebody asks for none."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         target = Target.parse(self.target, self.cpu)
         for function in [f for f in op.ops if isinstance(f, FuncOp) and f.sym_name.data == "main"]:
-            kernels, program = _Lowering(function, target, self.model).run()
+            kernels, program = _Lowering(function, target, self.model, self.known).run()
             op.body.block.insert_ops_before([*kernels, program], function)
-            Rewriter.erase_op(function)
+            if self.known is None:
+                Rewriter.erase_op(function)
+            else:
+                function.detach()  # it remembers what kernels without a body were
 
 
 @dataclass
@@ -79,6 +85,7 @@ class _Lowering:
     function: FuncOp
     target: Target
     model: str
+    known: KnownKernels | None = None
     kernels: dict[object, kernel.FuncOp] = field(default_factory=dict[object, kernel.FuncOp])
     buffers: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
     constants: dict[LiteralAttr, SSAValue] = field(default_factory=dict[LiteralAttr, SSAValue])
@@ -187,6 +194,8 @@ class _Lowering:
                 self.branch(op)
             case WhileOp():
                 self.loop(op)
+            case AssertOp() | PrintOp():
+                self.message(op)
             case ConstantOp() | JoinOp() | ReturnOp() | YieldOp():
                 pass
             case _:
@@ -194,8 +203,6 @@ class _Lowering:
 
     # Kernels
 
-            case AssertOp() | PrintOp():
-                self.message(op)
     def fusion(self, op: FusionOp) -> None:
         function = self.kernel(op)
         made = [self.fresh(r, op) for r in op.results]
@@ -212,7 +219,8 @@ class _Lowering:
         key = structure(op)
         if (known := self.kernels.get(key)) is None:
             name = f"{kernel_name(op)}_{len(self.kernels)}"
-            known = self.kernels[key] = lower_fusion(op, name, self.target)
+            known = self.known.find(op, name, key) if self.known else None
+            known = self.kernels[key] = known or lower_fusion(op, name, self.target)
             if any(isinstance(o, kernel.CheckOp) for o in known.walk()):
                 del self.kernels[key]  # its error names the place in the user's graph
                 self.kernels[op] = known
@@ -303,14 +311,6 @@ class _Lowering:
             is_unsigned(element(index)),
         )
 
-    # Branches and loops
-
-    def region(self, region: Region, arguments: Sequence[SSAValue], places: Sequence[SSAValue]) -> Region:
-        """The operations of a region, whose results go to ``places``."""
-        block, outer = region.block, self.block
-        tensors = [a for a in block.args if isinstance(a.type, TensorType)]
-        self.buffers.update(zip(tensors, arguments, strict=True))
-        self.block = Block()
     # Messages
 
     def message(self, op: AssertOp | PrintOp) -> None:
@@ -322,6 +322,14 @@ class _Lowering:
         where = describe(op.location)
         self.emit(host.AssertOp(self.buffer(op.predicate), op.texts, data, types, summarize, where), op)
 
+    # Branches and loops
+
+    def region(self, region: Region, arguments: Sequence[SSAValue], places: Sequence[SSAValue]) -> Region:
+        """The operations of a region, whose results go to ``places``."""
+        block, outer = region.block, self.block
+        tensors = [a for a in block.args if isinstance(a.type, TensorType)]
+        self.buffers.update(zip(tensors, arguments, strict=True))
+        self.block = Block()
         self.lower_all(block)
         last = block.last_op
         assert isinstance(last, YieldOp), "the verifier demands a terminator"
