@@ -28,16 +28,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """A kernel that a run launches, or a copy, in the order of the run.
+    """A kernel that a run launches, or a copy, in the order of the text: in a loop it is launched many times.
 
     Attributes:
         kernel: its name in the code; "copy" where bytes are moved only.
         operations: what it computes, by names of operations without ``tfc.``.
         places: where these come from in the user's graph or file.
-        seconds: median time of the launch.
+        seconds: median time that it takes in a run.
         share: of the run's time, 0 to 1.
         flops: operations on elements; a multiply-add counts as 2.
-        moved: bytes of operands and results, each once.
+        moved: bytes of operands and results, each once a launch.
+        times: how often it is launched.
     """
 
     kernel: str
@@ -47,6 +48,7 @@ class Row:
     share: float
     flops: int
     moved: int
+    times: int = 1
 
     def efficiency(self, rates: Rates) -> float:
         """The share of the roofline that it reaches."""
@@ -69,8 +71,8 @@ def profile(
     program = load(lowered, profiled=True)
     for k in range(len(program.manifest.variables) if like else 0):
         program.variable(k)[...] = like.variable(k) if like else 0
-    operations = timed(lowered.program)
-    times = program.times(len(operations))
+    operations = len(timed(lowered.program))
+    times = program.times(2 * operations)
     program.run(arrays)
     samples = np.empty((runs, len(times)))
     for sample in samples:
@@ -78,19 +80,22 @@ def profile(
         program.run(arrays)
         sample[:] = times
     extents = {d.name: np.shape(arrays[d.input])[d.axis] for d in program.manifest.dims}
-    return list(_rows(lowered, np.median(samples, axis=0) / 1e9, extents))
+    medians = np.median(samples, axis=0)
+    return list(_rows(lowered, medians[:operations] / 1e9, medians[operations:], extents))
 
 
-def _rows(lowered: Lowered, seconds: NDArray[Any], extents: dict[str, int]) -> Iterator[Row]:
+def _rows(
+    lowered: Lowered, seconds: NDArray[Any], counts: NDArray[Any], extents: dict[str, int]
+) -> Iterator[Row]:
     works, whole = iter(lowered.works), max(float(seconds.sum()), 1e-12)
-    for op, spent in zip(timed(lowered.program), map(float, seconds), strict=True):
+    for op, spent, count in zip(timed(lowered.program), map(float, seconds), map(int, counts), strict=True):
         if isinstance(op, LaunchOp):
             work = next(works)
-            flops, moved = evaluate(work.flops, extents), evaluate(work.moved, extents)
-            yield Row(op.callee, work.operations, work.places, spent, spent / whole, flops, moved)
+            flops, moved = (count * evaluate(d, extents) for d in (work.flops, work.moved))
+            yield Row(op.callee, work.operations, work.places, spent, spent / whole, flops, moved, count)
         else:
-            moved = 2 * evaluate(op.size, extents)
-            yield Row("copy", (), "", spent, spent / whole, 0, moved)
+            moved = 2 * count * evaluate(op.size, extents)
+            yield Row("copy", (), "", spent, spent / whole, 0, moved, count)
 
 
 def report(lowered: Lowered, runs: int = 20) -> Iterator[str]:
@@ -133,7 +138,7 @@ def _numbers(group: Sequence[Row], rates: Rates) -> str:
     bound = sum(rates.bound(r.flops, r.moved) for r in group)
     share = sum(r.share for r in group)
     return (
-        f"{seconds * 1e3:9.3f} {share:6.1%} {len(group):5} {flops / seconds:8.1f} "
+        f"{seconds * 1e3:9.3f} {share:6.1%} {sum(r.times for r in group):5} {flops / seconds:8.1f} "
         f"{moved / seconds:6.1f} {bound / seconds:5.0%}"
     )
 

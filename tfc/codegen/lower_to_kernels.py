@@ -35,7 +35,16 @@ from tfc.codegen.known import KnownKernels
 from tfc.codegen.schedule.lower import lower_fusion
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.constant import ConstantOp
-from tfc.dialects.tfc.control import AssertOp, IfOp, PrintOp, RegionOp, UpdateRowOp, WhileOp
+from tfc.dialects.tfc.control import (
+    AssertOp,
+    IfOp,
+    PrintOp,
+    RegionOp,
+    UpdateRowOp,
+    WhileOp,
+    accesses,
+    variable_of,
+)
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
 from tfc.dialects.tfc.gather import GatherOp, out_of_range
 from tfc.dialects.tfc.shape import ReshapeOp
@@ -52,7 +61,6 @@ from tfc.dialects.tfc.types import (
 from tfc.dims import Dim, names, symbol
 from tfc.errors import OptionError
 from tfc.location import describe, stamp
-from tfc.passes.blocks import accesses, variable_of
 
 ALIGNMENT = 64
 """Of every constant: one cache line, and the widest vector."""

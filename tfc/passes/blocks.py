@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Block, Operation
+from xdsl.ir import Block
 
 from tfc.dialects.tfc.control import RegionOp
-from tfc.dialects.tfc.state import AssignOp, ReadOp, VariableOp
 
 
 def blocks_of(function: FuncOp) -> Iterator[Block]:
@@ -28,19 +27,3 @@ def _inside(block: Block) -> Iterator[Block]:
         if isinstance(op, RegionOp):
             for region in op.regions:
                 yield from _inside(region.block)
-
-
-def accesses(op: Operation) -> Iterator[ReadOp | AssignOp]:
-    """The accesses to variables that ``op`` is or holds."""
-    if isinstance(op, ReadOp | AssignOp):
-        yield op
-    elif isinstance(op, RegionOp):
-        for inner in op.walk():
-            if isinstance(inner, ReadOp | AssignOp):
-                yield inner
-
-
-def variable_of(op: ReadOp | AssignOp) -> str:
-    """The name of the variable that is accessed."""
-    assert isinstance(op.handle.owner, VariableOp), "handles come from variables"
-    return op.handle.owner.variable.data

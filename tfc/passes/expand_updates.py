@@ -19,9 +19,9 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, SSAValue
 from xdsl.passes import ModulePass
 
+from tfc.dialects.tfc.control import accesses
 from tfc.dialects.tfc.elementwise import AddOp, SubOp
 from tfc.dialects.tfc.state import AssignOp, ReadOp, VariableOp
-from tfc.passes.blocks import accesses
 from tfc.passes.rewriting import Emitter, replace
 
 

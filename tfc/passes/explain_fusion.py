@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Operation
+from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
 from tfc.dialects.host import LaunchOp
 from tfc.dialects.tfc.constant import ConstantOp
+from tfc.dialects.tfc.control import RegionOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.location import describe
 from tfc.passes.fuse import Group, plan
@@ -66,13 +67,21 @@ class ExplainFusion(Instrument):
 
     def explain(self, function: FuncOp) -> None:
         """Keep the plan for ``function`` as text: its operations will not outlive the pass."""
-        block = function.body.block
+        self.explain_block(function.body.block)
+
+    def explain_block(self, block: Block) -> None:
+        """The same for a block, with the branches and loops in it."""
         made = plan(block)
         found = {id(g): Explained(g.kind, _told(g), made.reasons[g.root]) for g in made.kernels()}
         for group in made.kernels():
             found[id(group)].readers = list(_readers(group, made.groups, found))
-        places = {op: k for k, op in enumerate(block.ops)}
-        self.kernels += [found[id(g)] for g in sorted(made.kernels(), key=lambda g: places[g.root])]
+        roots = {g.root: found[id(g)] for g in made.kernels()}
+        for op in block.ops:
+            if op in roots:
+                self.kernels.append(roots[op])
+            elif isinstance(op, RegionOp):
+                for region in op.regions:
+                    self.explain_block(region.block)
         copies = (op for op in block.ops if op in made.reasons and op not in made.groups)
         self.copied += [f"{_line(op)}  {made.reasons[op]}" for op in copies]
 
@@ -97,7 +106,7 @@ def functions(module: ModuleOp) -> list[FuncOp]:
 
 
 def fusions(function: FuncOp) -> list[FusionOp]:
-    return [op for op in function.body.block.ops if isinstance(op, FusionOp)]
+    return [op for op in function.walk() if isinstance(op, FusionOp)]
 
 
 def _readers(

@@ -27,7 +27,7 @@ from xdsl.passes import ModulePass
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp, IotaOp
 from tfc.dialects.tfc.contraction import DotOp
-from tfc.dialects.tfc.control import UpdateRowOp, WhileOp
+from tfc.dialects.tfc.control import UpdateRowOp, WhileOp, accesses, variable_of
 from tfc.dialects.tfc.dynamic import DynamicOp
 from tfc.dialects.tfc.elementwise import AddOp, SubOp
 from tfc.dialects.tfc.gather import GatherElementsOp, GatherOp
@@ -36,7 +36,6 @@ from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp, SliceOp
 from tfc.dialects.tfc.state import AssignOp, JoinOp, ReadOp, StateOp, VariableOp
 from tfc.dialects.tfc.types import ControlType, dtype_of, element, shape_of
 from tfc.dims import evaluate, names, product
-from tfc.passes.blocks import accesses, variable_of
 from tfc.passes.effects import is_pure
 from tfc.passes.prune import prune_block
 from tfc.passes.rewriting import Emitter, replace_value

@@ -22,10 +22,10 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
+from tfc.dialects.tfc.control import accesses, variable_of
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.state import AssignOp, ReadOp
 from tfc.location import stamp
-from tfc.passes.blocks import accesses, variable_of
 from tfc.passes.count_work import count
 from tfc.passes.memory_plan import at_sample
 from tfc.passes.order_memory import VIEWS, tasks_of

@@ -31,13 +31,13 @@ from xdsl.passes import ModulePass
 
 from tfc.dialects.host import tensor_bytes
 from tfc.dialects.tfc.constant import ConstantOp
-from tfc.dialects.tfc.control import UpdateRowOp
+from tfc.dialects.tfc.control import UpdateRowOp, accesses, variable_of
 from tfc.dialects.tfc.fusion import YieldOp
 from tfc.dialects.tfc.gather import GatherOp
 from tfc.dialects.tfc.shape import IdentityOp, ReshapeOp
 from tfc.dialects.tfc.state import AssignOp, GateOp, ReadOp, VariableOp
 from tfc.dialects.tfc.types import UNKNOWN_DIM, shape_of
-from tfc.passes.blocks import accesses, blocks_of, variable_of
+from tfc.passes.blocks import blocks_of
 from tfc.passes.memory_plan import at_sample
 from tfc.passes.scheduling import Tasks, best_order, peak
 

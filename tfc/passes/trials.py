@@ -47,6 +47,9 @@ SPECIALS = (np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 1e-40, 1e30)
 MOST_ELEMENTS = 1 << 27
 """A function with a larger value is not run: numpy would take minutes, or all memory."""
 
+MOST_TURNS = 1000
+"""A loop that made-up inputs keep going is given up."""
+
 _UNKNOWN = next(iter(names(UNKNOWN_DIM)))
 
 
@@ -128,7 +131,7 @@ def run_function(
         module = ModuleOp([function.clone()])
     state = {} if variables is None else variables
     with np.errstate(all="ignore"):  # special values are there on purpose
-        found = interpret(module, inputs, state)
+        found = interpret(module, inputs, state, MOST_TURNS)
     results = dict(zip(result_names(function), found, strict=True))
     return results | {f"variable {k}": v for k, v in state.items()}
 

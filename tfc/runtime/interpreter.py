@@ -43,17 +43,19 @@ def interpret(
     module: ModuleOp,
     inputs: Mapping[str, Array] | Sequence[Array],
     variables: Variables | None = None,
+    turns: int | None = None,
 ) -> list[Array]:
     """The results of ``@main``, or of the only function.
 
     Args:
         inputs: arrays for the arguments, by name (``tfc.name``) or in order.
         variables: their values by name, changed by assignments; those left out begin as zeros.
+        turns: how many turns all loops together may take; any number if left out.
 
     Raises:
         FeedError: an input is missing or does not fit its argument.
         GraphError: there is no such function, or an operation that has no reference.
-        RunError: the program reports an error.
+        RunError: the program reports an error, or takes too many turns.
     """
     function = _main(module)
     arrays = _arguments(function, inputs)
@@ -62,7 +64,7 @@ def interpret(
         function = function.clone()
         for op in function.walk():
             _put_sizes(op, sizes)
-    run = _Run({} if variables is None else variables)
+    run = _Run({} if variables is None else variables, turns)
     return run.block(function.body.block, arrays)
 
 
@@ -144,8 +146,8 @@ def _sized_axis(axis: Axis, sizes: Mapping[str, int]) -> Axis:
 class _Run:
     """One run: the values of one region after another."""
 
-    def __init__(self, variables: Variables) -> None:
-        self.variables = variables
+    def __init__(self, variables: Variables, turns: int | None = None) -> None:
+        self.variables, self.turns = variables, turns
         self.values: dict[SSAValue, Any] = {}
 
     def block(self, block: Block, arguments: Sequence[Any]) -> list[Array]:
@@ -188,6 +190,10 @@ class _Run:
         carried, invariants = list(args[:count]), args[count:]
         while self.block(op.condition.block, [*carried, *invariants])[0]:
             carried = self.block(op.body.block, [*carried, *invariants])
+            if self.turns is not None:
+                self.turns -= 1
+                if self.turns < 0:
+                    raise RunError("a loop takes more turns than allowed", where=describe(op.location))
         return carried
 
     def check(self, op: TensorOp, result: SSAValue, array: Array) -> None:

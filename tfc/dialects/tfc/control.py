@@ -28,7 +28,7 @@ reads a row.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ from tfc.dialects.tfc.base import Access, Emit, Sample, TensorOp, float_range, t
 from tfc.dialects.tfc.constant import splat_like
 from tfc.dialects.tfc.fusion import YieldOp
 from tfc.dialects.tfc.gather import GatherOp, check_range, is_integer
-from tfc.dialects.tfc.state import StateOp
+from tfc.dialects.tfc.state import AssignOp, ReadOp, StateOp, VariableOp
 from tfc.dialects.tfc.types import (
     Array,
     ControlType,
@@ -202,6 +202,22 @@ class WhileOp(RegionOp):
 def _types_yielded(region: Region) -> list[Attribute]:
     last = region.block.last_op
     return [o.type for o in last.operands] if isinstance(last, YieldOp) else []
+
+
+def variable_of(op: ReadOp | AssignOp) -> str:
+    """The name of the variable that is accessed."""
+    assert isinstance(op.handle.owner, VariableOp), "handles come from variables"
+    return op.handle.owner.variable.data
+
+
+def accesses(op: Operation) -> Iterator[ReadOp | AssignOp]:
+    """The accesses to variables that ``op`` is, or that happen in its regions."""
+    if isinstance(op, ReadOp | AssignOp):
+        yield op
+    elif isinstance(op, RegionOp):
+        for inner in op.walk():
+            if isinstance(inner, ReadOp | AssignOp):
+                yield inner
 
 
 # Rows of arrays
