@@ -106,7 +106,7 @@ class Builder:
     ) -> Emitter:
         fresh, marks = self.graph.fresh_dim, self.marks.get(op, {})
         return Emitter(
-            self.block, op.location, fresh, strict=True, after=after, used=used, marks=marks
+            self.block, op.location, fresh, strict=True, after=after, used=used, marks=marks, results=self.values
         )
 
     def _after(self, op: Operation) -> tuple[SSAValue, ...]:

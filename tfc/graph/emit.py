@@ -18,7 +18,7 @@ results then have an unknown shape until the signature is compiled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -113,6 +113,8 @@ class Emitter:
     """The effects of this node: filled by the rule."""
     marks: dict[str, Attribute] = field(default_factory=dict)
     """Attributes of every operation of this node: where it wants to run."""
+    results: Mapping[Any, SSAValue] = field(default_factory=dict[Any, SSAValue])
+    """The results of nodes that have been emitted to the same block, by their tensors."""
 
     def __call__(self, op: Operation) -> SSAValue:
         return self.all(op)[0]

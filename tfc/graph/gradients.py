@@ -20,7 +20,7 @@ from tfc.dialects.tfc.differentiate import MissingGradient
 from tfc.errors import GraphError
 from tfc.graph.arrays import identity, ones_like, zeros_like
 from tfc.graph.emit import Deferred, Emitter
-from tfc.graph.graph import Graph, get_default_graph, name_scope
+from tfc.graph.graph import Graph, get_default_graph, name_scope, parts_of
 from tfc.graph.node import Operation, Tensor
 from tfc.graph.ops import convert, is_tensor, node, single
 from tfc.graph.ordering import WRITES
@@ -168,7 +168,9 @@ class _Walk:
         wrt = self._connected(op, inputs, into, given)
         if not wrt:
             return []
-        attrs = {"forward": op.type, "attributes": op.attrs, "wrt": tuple(wrt), "given": tuple(given)}
+        attrs: dict[str, Any] = {"forward": op.type, "attributes": op.attrs, "wrt": tuple(wrt), "given": tuple(given)}
+        if parts_of(op):
+            attrs["of"] = op
         name = f"{op.name}_grad/{op.type}"
         if self.colocate:
             with self.graph.colocate_with(op):

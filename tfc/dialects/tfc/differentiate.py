@@ -44,22 +44,32 @@ def vjp(
     Raises:
         MissingGradient: an operation on the way has none.
     """
-    path = _between(ops, inputs)
+    reached, path = _between(ops, inputs)
     found: dict[SSAValue, Gradient] = {}
     for value, g in seeds:
         found[value] = _sum(emit, found.get(value), g)
     for op in reversed(path):
         gs = [found.pop(r, None) for r in op.results]
         if any(g is not None for g in gs):
-            for operand, g in zip(op.operands, gradients(op, emit, gs), strict=True):
+            operands = list(op.operands)
+            wanted = [o in reached for o in operands]
+            for operand, g in zip(operands, _gradients(op, emit, gs, wanted), strict=True):
                 if g is not None:
                     found[operand] = _sum(emit, found.get(operand), fitted(emit, g, operand))
     return [found.pop(v, None) for v in inputs]
 
 
-def gradients(op: Operation, emit: Emit, gs: Sequence[Gradient]) -> Sequence[Gradient]:
+def _gradients(
+    op: Operation, emit: Emit, gs: Sequence[Gradient], wanted: Sequence[bool]
+) -> Sequence[Gradient]:
     """What the operands of ``op`` get; integers and bools have no gradient."""
     assert isinstance(op, TensorOp), "only tensor operations give tensors"
+    if op.regions:
+        from tfc.dialects.tfc.control import RegionOp
+        from tfc.dialects.tfc.control_gradient import of_region
+
+        assert isinstance(op, RegionOp), "only branches and loops have regions before fusion"
+        return of_region(op, emit, gs, wanted)
     return [g if is_real(o) else None for g, o in zip(op.grad(emit, *gs), op.operands, strict=True)]
 
 
@@ -96,14 +106,16 @@ def fitted(emit: Emit, g: SSAValue, value: SSAValue) -> SSAValue:
     return emit(ReshapeOp(g, shape_of(value)))
 
 
-def _between(ops: Sequence[Operation], inputs: Sequence[SSAValue]) -> list[Operation]:
-    """The operations that depend on ``inputs`` and give floats."""
+def _between(
+    ops: Sequence[Operation], inputs: Sequence[SSAValue]
+) -> tuple[set[SSAValue], list[Operation]]:
+    """What depends on ``inputs``, and the operations that do and give floats."""
     reached, path = set(inputs), list[Operation]()
     for op in ops:
         if not reached.isdisjoint(op.operands) and (real := [r for r in op.results if is_real(r)]):
             reached.update(real)
             path.append(op)
-    return path
+    return reached, path
 
 
 def _sum(emit: Emit, x: Gradient, y: Gradient) -> Gradient:

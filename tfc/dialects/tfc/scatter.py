@@ -13,6 +13,7 @@ from xdsl.ir import SSAValue
 
 from tfc.dialects.tfc.base import Emit
 from tfc.dialects.tfc.constant import IotaOp
+from tfc.dialects.tfc.control import UpdateRowOp
 from tfc.dialects.tfc.formula import Formula
 from tfc.dialects.tfc.reduce import extent
 from tfc.dialects.tfc.types import shape_of
@@ -22,6 +23,8 @@ from tfc.dims import Dim, product
 def of_slices(emit: Emit, g: SSAValue, x: SSAValue, indices: SSAValue, axis: int, batch: int) -> SSAValue:
     """The gradient of ``x`` from that of ``tfc.gather %x at %indices``, of the type of ``x``."""
     f, shape, places = Formula(emit), shape_of(x), shape_of(indices)
+    if not places and axis == 0:
+        return emit(UpdateRowOp(f.zeros(x), indices, g))
     width = len(places) - batch
     # [batch, lead, picked, rest] -> [batch, picked, lead, rest]
     lead, picked = list(range(batch, axis)), list(range(axis, axis + width))

@@ -1,0 +1,207 @@
+"""Gradients through branches and loops: against differences, of first and second order."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfc as tf
+from tfc.errors import GraphError
+
+RNG = np.random.default_rng(0)
+X, W = np.array([0.3, 0.4, -0.5]), np.array([0.7, 1.1, 0.9])
+
+
+@pytest.fixture(autouse=True)
+def graph() -> Generator[Any]:
+    with tf.Graph().as_default() as made:
+        yield made
+
+
+@pytest.fixture(params=["interpreted", "compiled"])
+def interpret(request: Any) -> bool:
+    return request.param == "interpreted"
+
+
+def check(
+    y: Any, feeds: Mapping[Any, Any], interpret: bool, *, xs: Sequence[Any] = (), order: int = 1, tolerance: float = 1e-5
+) -> None:
+    """The derivatives of the sum of ``y`` by ``xs``, all fed if left out, against central differences."""
+    feeds = {x: np.asarray(v) for x, v in feeds.items()}
+    wanted = list(xs) or [x for x, v in feeds.items() if v.dtype == np.float64]
+    for _ in range(order - 1):
+        (y,) = tf.gradients(y, wanted[:1])
+    y = tf.reduce_sum(y)
+    grads = [tf.convert_to_tensor(g) for g in tf.gradients(y, wanted)]
+    with tf.Session(interpret=interpret) as session:
+        if tf.global_variables():
+            session.run(tf.global_variables_initializer())
+        found = session.run(grads, feeds)
+        rng = np.random.default_rng(1)
+        for x, g in zip(wanted, found, strict=True):
+            move = rng.standard_normal(feeds[x].shape)
+            high, low = (session.run(y, {**feeds, x: feeds[x] + s * 1e-6 * move}) for s in (1, -1))
+            want = (high - low) / 2e-6
+            assert abs(np.sum(g * move) - want) <= tolerance * max(abs(want), 1.0)
+
+
+def two() -> tuple[Any, Any]:
+    return tf.placeholder(tf.float64, [3]), tf.placeholder(tf.float64, [3])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_of_a_branch(interpret: bool, sign: int) -> None:
+    x, w = two()
+    y = tf.cond(tf.reduce_sum(x) > 0, lambda: tf.exp(x) * w, lambda: x * x * x)
+    check(y * w, {x: sign * X, w: W}, interpret, order=2)
+
+
+def test_of_a_branch_in_a_branch(interpret: bool) -> None:
+    x, w = two()
+    y = tf.cond(x[0] > 0, lambda: tf.cond(w[0] > 1, lambda: x * w, lambda: tf.sin(x) * w), lambda: x)
+    check(y * w, {x: X, w: W}, interpret)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_of_a_loop(interpret: bool, order: int) -> None:
+    x, w = two()
+    _, y = tf.while_loop(lambda i, a: i < 5, lambda i, a: (i + 1, tf.sin(a * w) + tf.reduce_sum(a)), [0, x])
+    check(y, {x: X, w: W}, interpret, order=order)
+
+
+def test_third_order_of_a_loop(interpret: bool) -> None:
+    x, w = two()
+    _, y = tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, tf.sin(a * w) * a), [0, x])
+    check(y, {x: X, w: W}, interpret, order=3)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_of_a_loop_of_unknown_length(interpret: bool, order: int) -> None:
+    x, w = two()
+    y = tf.while_loop(lambda a: tf.reduce_sum(a) < 100.0, lambda a: a * w * 2 + 1.0, [x])
+    check(y, {x: X, w: W}, interpret, order=order)
+
+
+def test_of_a_loop_that_ends_before_its_bound(interpret: bool) -> None:
+    x, w = two()
+    y = tf.while_loop(lambda a: tf.reduce_sum(a) < 100.0, lambda a: a * w * 2 + 1.0, [x], maximum_iterations=30)
+    check(y, {x: X, w: W}, interpret)
+
+
+def test_of_a_loop_of_fed_length(interpret: bool) -> None:
+    x, w = two()
+    n = tf.placeholder(tf.int32, [])
+    _, y = tf.while_loop(lambda i, a: i < n, lambda i, a: (i + 1, tf.tanh(a * w)), [0, x])
+    for turns in (4, 0):
+        check(y, {x: X, w: W, n: turns}, interpret)
+
+
+def test_of_a_loop_as_long_as_an_extent(interpret: bool) -> None:
+    x = tf.placeholder(tf.float64, [None, 3])
+    w = tf.placeholder(tf.float64, [3])
+    _, y = tf.while_loop(lambda i, a: i < tf.shape(x)[0], lambda i, a: (i + 1, tf.tanh(a * w + x[i])), [0, w])
+    check(y, {x: RNG.standard_normal((4, 3)), w: W}, interpret)
+
+
+def test_of_a_loop_in_a_loop(interpret: bool) -> None:
+    x, w = two()
+
+    def outer(i: Any, a: Any) -> Any:
+        _, b = tf.while_loop(lambda j, b: j < 2 + i, lambda j, b: (j + 1, tf.sin(b) * w + a), [0, a])
+        return i + 1, b + a
+
+    _, y = tf.while_loop(lambda i, a: i < 3, outer, [0, x])
+    check(y, {x: X, w: W}, interpret)
+
+
+def test_of_a_branch_in_a_loop(interpret: bool) -> None:
+    x, w = two()
+
+    def body(i: Any, a: Any) -> Any:
+        return i + 1, tf.cond(tf.equal(i % 2, 0), lambda: tf.exp(a * w * 0.3), lambda: a * a + x)
+
+    _, y = tf.while_loop(lambda i, a: i < 4, body, [0, x])
+    check(y, {x: X, w: W}, interpret)
+
+
+def test_matrix_products_are_kept(interpret: bool) -> None:
+    x, w = tf.placeholder(tf.float64, [2, 3]), tf.placeholder(tf.float64, [3, 3])
+    _, y = tf.while_loop(lambda i, a: i < 4, lambda i, a: (i + 1, tf.tanh(tf.matmul(a, w)) + a), [0, x])
+    check(y, {x: RNG.standard_normal((2, 3)), w: RNG.standard_normal((3, 3))}, interpret, order=2)
+
+
+def test_of_arrays(interpret: bool) -> None:
+    x, w = tf.placeholder(tf.float64, [5, 3]), tf.placeholder(tf.float64, [3])
+    rows = tf.TensorArray(tf.float64, 5).unstack(x)
+
+    def body(i: Any, a: Any, out: Any) -> Any:
+        a = tf.tanh(a * w + rows.read(i))
+        return i + 1, a, out.write(i, a * a)
+
+    _, _, out = tf.while_loop(lambda i, *_: i < 5, body, [0, w, tf.TensorArray(tf.float64, 5)])
+    check(out.stack() * x, {x: RNG.standard_normal((5, 3)), w: W}, interpret, order=2)
+
+
+def test_of_a_scan(interpret: bool) -> None:
+    x = tf.placeholder(tf.float64, [5, 3])
+    y = tf.scan(lambda a, row: tf.sin(a) * row, x)
+    check(y, {x: RNG.standard_normal((5, 3))}, interpret)
+
+
+def test_random_numbers_are_the_same_in_both_passes(interpret: bool) -> None:
+    x = tf.placeholder(tf.float32, [4])
+
+    def body(i: Any, a: Any, total: Any) -> Any:
+        mask = tf.cast(tf.random_uniform([4], seed=3) > 0.5, tf.float32)
+        return i + 1, a * (1 + mask), total + mask
+
+    _, y, masks = tf.while_loop(lambda i, *_: i < 6, body, [0, x, tf.zeros([4])])
+    (g,) = tf.gradients(y, x)
+    with tf.Session(interpret=interpret) as session:
+        slope, count = session.run([g, masks], {x: np.ones(4, np.float32)})
+    assert 0 < count.sum() < 24
+    np.testing.assert_allclose(slope, 2.0**count)
+
+
+def test_random_numbers_of_a_branch(interpret: bool) -> None:
+    x = tf.placeholder(tf.float32, [4])
+    training = tf.placeholder(tf.bool, [])
+    y = tf.cond(training, lambda: x * tf.random_uniform([4], seed=3), lambda: x)
+    (g,) = tf.gradients(y, x)
+    with tf.Session(interpret=interpret) as session:
+        value, slope = session.run([y, g], {x: np.full(4, 2, np.float32), training: True})
+        np.testing.assert_allclose(slope, value / 2)
+        np.testing.assert_allclose(session.run(g, {x: np.ones(4, np.float32), training: False}), np.ones(4))
+
+
+def test_effects_happen_once(interpret: bool) -> None:
+    v = tf.Variable(0.0)
+    x = tf.placeholder(tf.float32, [])
+
+    def body(i: Any, a: Any) -> Any:
+        with tf.control_dependencies([tf.assign_add(v, 1.0)]):
+            return i + 1, a * x
+
+    _, y = tf.while_loop(lambda i, a: i < 3, body, [0, x])
+    (g,) = tf.gradients(y, x)
+    with tf.Session(interpret=interpret) as session:
+        session.run(tf.global_variables_initializer())
+        np.testing.assert_allclose(session.run([y, g], {x: 2.0}), [16.0, 32.0])
+        assert session.run(v) == 3.0
+
+
+def test_no_influence_through_a_loop() -> None:
+    x = tf.placeholder(tf.float32, [])
+    _, y = tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * 2), [0, 1.0])
+    assert tf.gradients(y, x) == [None]
+
+
+def test_what_cannot_be_kept_is_refused() -> None:
+    x = tf.placeholder(tf.float32, [])
+    y = tf.while_loop(lambda a: a < 100.0, lambda a: a * (1 + tf.random_uniform([])), [x])
+    (g,) = tf.gradients(y, x)
+    with pytest.raises(GraphError, match="where nothing bounds its turns"), tf.Session(interpret=True) as session:
+        session.run(g, {x: 1.0})

@@ -1,0 +1,571 @@
+"""Gradients of branches and loops: branches and loops themselves.
+
+    if p (x) {y = f(x)}              if p (x, g) {vjp of f at x, applied to g}
+
+    while (c) with (w)               while (c, stacks) with (w)                 keeps what goes in each turn
+        c = f(c, w)                      c, stacks[k] = f(c, w), c
+                                     while (k, g, gw) with (w, stacks)          from the last turn to the first
+                                         g, more = vjp of f at stacks[k], w
+                                         gw = gw + more
+
+What the backward pass reads is made again where that is cheap (elementwise work, moves) and kept where it is
+not (contractions, sums, random numbers, what a variable held): as further results of the branch or loop itself,
+which is changed in place. A loop keeps it in arrays with a row for each turn, so the most turns
+that it can take have to be known: from a counter that the condition compares with a number or extent.
+Where they are not, each turn's values are computed again from the start: nothing is kept, and ``n`` turns cost
+``n * n / 2``.
+
+Effects happen once: in the forward pass. So a gradient is asked of the branch or loop that runs, not of
+a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+from xdsl.dialects.builtin import DenseArrayBase, TensorType, i1, i32, i64
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, OpResult, Region, SSAValue
+from xdsl.traits import is_side_effect_free
+
+from tfc.dialects.tfc.activation import ActivationOp, SquaredDifferenceOp
+from tfc.dialects.tfc.base import Emit
+from tfc.dialects.tfc.constant import ConstantOp, IotaOp, scalar_constant, splat, splat_like
+from tfc.dialects.tfc.control import IfOp, RegionOp, UpdateRowOp, WhileOp
+from tfc.dialects.tfc.differentiate import Gradient, MissingGradient, is_real, vjp
+from tfc.dialects.tfc.elementwise import AddOp, AndOp, CompareOp, ElementwiseOp, SubOp
+from tfc.dialects.tfc.fusion import YieldOp
+from tfc.dialects.tfc.gather import GatherOp
+from tfc.dialects.tfc.nn import BiasAddOp
+from tfc.dialects.tfc.shape import (
+    BroadcastOp,
+    ConcatOp,
+    IdentityOp,
+    PadOp,
+    ReshapeOp,
+    ReverseOp,
+    ShapeOfOp,
+    SliceOp,
+    TransposeOp,
+)
+from tfc.dialects.tfc.state import GateOp
+from tfc.dialects.tfc.symbolic import contents
+from tfc.dialects.tfc.types import element, is_float, shape_of, tensor_type
+from tfc.dims import Dim, at_least, maximum
+
+CHEAP = (
+    ElementwiseOp, ActivationOp, SquaredDifferenceOp, BiasAddOp, ConstantOp, IotaOp, BroadcastOp, ConcatOp, IdentityOp,
+    PadOp, ReshapeOp, ReverseOp, ShapeOfOp, SliceOp, TransposeOp,
+)  # fmt: skip
+"""What costs about as much to compute again as to read."""
+
+
+def of_region(op: RegionOp, emit: Emit, gs: Sequence[Gradient], wanted: Sequence[bool]) -> Sequence[Gradient]:
+    """The gradients of the operands of a branch or loop that are ``wanted``; it may get further results.
+
+    Raises:
+        MissingGradient: what it holds has none, or its effects could not be kept.
+    """
+    if isinstance(op, IfOp):
+        return _of_if(op, emit, gs, wanted)
+    assert isinstance(op, WhileOp), "there are two kinds"
+    return _of_while(op, emit, gs, wanted)
+
+
+# The operations of a region, once more
+
+
+@dataclass
+class _Copy:
+    """The operations of a region at the end of another block, but for their effects.
+
+    Attributes:
+        values: of each value of the region the copy.
+        kept: arguments that stand for what cannot be computed again, and what they stand for.
+        opaque: those of them that come from a branch or loop with effects.
+    """
+
+    block: Block
+    values: dict[SSAValue, SSAValue]
+    made: dict[Operation, Operation] = field(default_factory=dict[Operation, Operation])
+    kept: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
+    opaque: dict[SSAValue, Operation] = field(default_factory=dict[SSAValue, Operation])
+
+    def take(self, source: Block) -> list[SSAValue]:
+        """Copy all operations of ``source``; gives what it yields."""
+        for op in source.ops:
+            if isinstance(op, YieldOp):
+                return [self.values.get(o, o) for o in op.operands]
+            if isinstance(op, GateOp):
+                self.values[op.result] = self.values[op.value]
+            elif not is_side_effect_free(op):
+                self._stand_in(op)
+            elif any(isinstance(r.type, TensorType) for r in op.results):
+                copy = op.clone(value_mapper=self.values)
+                self.block.add_op(copy)
+                self.values.update(zip(op.results, copy.results, strict=True))
+                self.made[copy] = op
+        raise AssertionError("a region ends with a yield")
+
+    def _stand_in(self, op: Operation) -> None:
+        for result in op.results:
+            if isinstance(result.type, TensorType):
+                argument = self.block.insert_arg(result.type, len(self.block.args))
+                self.values[result] = argument
+                self.kept[argument] = result
+                if op.regions:
+                    self.opaque[argument] = op
+
+    def original(self, value: SSAValue) -> SSAValue:
+        """What ``value`` is a copy of, or stands for."""
+        if value in self.kept:
+            return self.kept[value]
+        assert isinstance(value, OpResult), "arguments are among what is kept"
+        return self.made[value.op].results[value.index]
+
+    def pull_back(
+        self, seeds: Sequence[tuple[SSAValue, Gradient]], inputs: Sequence[SSAValue], emit: Emit
+    ) -> list[Gradient]:
+        """The gradients of ``inputs`` through the copies."""
+        hidden = list(self.opaque)
+        found = vjp(list(self.made), seeds, [*inputs, *hidden], emit)
+        for argument, g in zip(hidden, found[len(inputs) :], strict=True):
+            if g is not None and any(map(is_real, self.opaque[argument].operands)):
+                raise MissingGradient("a branch or loop with effects inside of another one has no gradient")
+        return found[: len(inputs)]
+
+    def wanted(self, outs: Sequence[SSAValue], given: set[SSAValue], again: bool) -> list[SSAValue]:
+        """What has to be kept so that ``outs`` can be computed.
+
+        Args:
+            given: arguments whose values are not there by themselves.
+            again: whether all that can be computed again is.
+        """
+        found: dict[SSAValue, None] = {}
+        seen, pending = set[SSAValue](), list(outs)[::-1]
+        while pending:
+            value = pending.pop()
+            if value in seen:
+                continue
+            seen.add(value)
+            if isinstance(value, BlockArgument):
+                if value in given or value in self.kept:
+                    found[value] = None
+                continue
+            assert isinstance(value, OpResult), "a value is a result or an argument"
+            if value.op in self.made and not again and self._is_kept(value.op, given):
+                found[value] = None
+            else:
+                pending += value.op.operands[::-1]
+        return list(found)
+
+    def _is_kept(self, op: Operation, given: set[SSAValue]) -> bool:
+        if isinstance(op, RegionOp):  # one that has a gradient has further results by now
+            return len(op.results) == len(self.made[op].results)
+        if isinstance(op, GatherOp):
+            return _comes_from(op.x, given | set(self.kept))
+        return not isinstance(op, CHEAP)
+
+
+def _comes_from(value: SSAValue, arguments: set[SSAValue]) -> bool:
+    """Whether ``value`` depends on one of ``arguments``."""
+    pending, seen = [value], set[SSAValue]()
+    while pending:
+        v = pending.pop()
+        if v in arguments:
+            return True
+        if isinstance(v, OpResult) and v not in seen:
+            pending += v.op.operands
+        seen.add(v)
+    return False
+
+
+def _emitting(block: Block, like: Operation) -> Emit:
+    """Inserts at the end of ``block``."""
+
+    def emit(op: Operation) -> SSAValue:
+        op.location = like.location
+        block.add_op(op)
+        return op.results[0]
+
+    return emit
+
+
+def _before(op: Operation) -> Emit:
+    """Inserts before ``op``."""
+
+    def emit(new: Operation) -> SSAValue:
+        block = op.parent
+        assert block is not None, "a gradient is asked of an operation that stands in a block"
+        new.location = op.location
+        block.insert_op_before(new, op)
+        return new.results[0]
+
+    return emit
+
+
+def _end(block: Block, values: Sequence[SSAValue], like: Operation) -> Region:
+    end = YieldOp(values)
+    end.location = like.location
+    block.add_op(end)
+    return Region(block)
+
+
+def _drop_dead(block: Block) -> None:
+    """Erase what nothing reads; all of it is without effects."""
+    for op in reversed(list(block.ops)):
+        if not isinstance(op, YieldOp) and not any(r.first_use for r in op.results):
+            block.erase_op(op)
+
+
+def _yield_also(block: Block, value: SSAValue) -> None:
+    last = block.last_op
+    assert last is not None, "a region ends with a yield"
+    last.operands = [*last.operands, value]
+
+
+def _add_result(op: Operation, type_: Attribute) -> SSAValue:
+    """A further result of ``op``, behind the others."""
+    result = OpResult(type_, op, len(op.results))
+    op.results = type(op.results)((*op.results, result))
+    return result
+
+
+# Branches
+
+
+def _of_if(op: IfOp, emit: Emit, gs: Sequence[Gradient], wanted: Sequence[bool]) -> Sequence[Gradient]:
+    inputs = list(op.inputs)
+    given = [k for k, g in enumerate(gs) if g is not None]
+    asked = [k for k, v in enumerate(inputs) if wanted[k + 1] and is_real(v)]
+    copies: list[_Copy] = []
+    found: list[list[Gradient]] = []
+    for region in op.regions:
+        block = Block(arg_types=[v.type for v in inputs])
+        seeds = [block.insert_arg(cast("SSAValue", gs[k]).type, len(block.args)) for k in given]
+        copy = _Copy(block, dict(zip(region.block.args, block.args, strict=False)))
+        yielded = copy.take(region.block)
+        pairs = [(yielded[k], g) for k, g in zip(given, seeds, strict=True)]
+        found.append(copy.pull_back(pairs, [block.args[k] for k in asked], _emitting(block, op)))
+        copies.append(copy)
+    moving = [n for n in range(len(asked)) if any(f[n] is not None for f in found)]
+    passed = [*inputs, *(cast("SSAValue", gs[k]) for k in given)]
+    kept: list[tuple[_Copy, SSAValue, SSAValue]] = []
+    for copy, gradients in zip(copies, found, strict=True):
+        inside = _emitting(copy.block, op)
+        outs = [g if (g := gradients[n]) is not None else splat_like(inside, inputs[asked[n]], 0) for n in moving]
+        for value in copy.wanted(outs, set(), again=False):
+            kept.append((copy, value, _result_of_branch(op, copies.index(copy), copy.original(value))))
+        _end(copy.block, outs, op)
+    for copy, value, result in kept:
+        for c in copies:
+            argument = c.block.insert_arg(result.type, len(c.block.args))
+            if c is copy:
+                value.replace_all_uses_with(argument)
+        passed.append(result)
+    for copy in copies:
+        _drop_dead(copy.block)
+        for argument in copy.kept:
+            assert isinstance(argument, BlockArgument), "these are arguments"
+            copy.block.erase_arg(argument)
+    back = IfOp(op.predicate, passed, *(cast("Region", c.block.parent) for c in copies))
+    if moving:
+        emit(back)
+    results: list[Gradient] = [None] * (len(inputs) + 1)
+    for n, result in zip(moving, back.results, strict=True):
+        results[asked[n] + 1] = result
+    return results
+
+
+def _result_of_branch(op: IfOp, which: int, value: SSAValue) -> SSAValue:
+    """``value`` of one of the branches as a result; where the other one runs it is zero."""
+    for k, region in enumerate(op.regions):
+        block = region.block
+        assert block.last_op is not None, "a region ends with a yield"
+        other = value if k == which else splat(_before(block.last_op), shape_of(value), 0, element(value))
+        _yield_also(block, other)
+    return _add_result(op, value.type)
+
+
+# Loops
+
+
+def _of_while(op: WhileOp, emit: Emit, gs: Sequence[Gradient], wanted: Sequence[bool]) -> Sequence[Gradient]:
+    count = len(op.carried)
+    asked = [k for k in range(count, len(op.operands)) if wanted[k] and is_real(op.operands[k])]
+    active = [k for k, g in enumerate(gs) if g is not None]
+    while True:
+        turn = _Turn(op, active, asked)
+        more = [k for k in range(count) if k in active or turn.found[k] is not None]
+        if more == active:
+            break
+        active = more
+    return turn.loop(emit, gs)
+
+
+class _Turn:
+    """One turn of the backward loop.
+
+    Args:
+        active: the carried values whose gradients are carried backward.
+        asked: the operands whose gradients are added up over all turns.
+    """
+
+    def __init__(self, op: WhileOp, active: Sequence[int], asked: Sequence[int]) -> None:
+        self.op, self.active, self.asked = op, active, asked
+        self.count = count = len(op.carried)
+        source = op.body.block
+        self.block = block = Block(arg_types=[tensor_type([], i64)])
+        self.inside = _emitting(block, op)
+        seeds = [self._argument(source.args[k].type) for k in active]
+        self.seeds = seeds
+        self.carried = [self._argument(a.type) for a in source.args[:count]]
+        self.invariants = [self._argument(a.type) for a in source.args[count:]]
+        arguments = [*self.carried, *self.invariants]
+        self.copy = _Copy(block, dict(zip(source.args, arguments, strict=True)))
+        yielded = self.copy.take(source)
+        pairs = [(yielded[k], g) for k, g in zip(active, seeds, strict=True)]
+        inputs = [k for k in range(count) if is_real(arguments[k])] + list(asked)
+        gradients = self.copy.pull_back(pairs, [arguments[k] for k in inputs], self.inside)
+        self.found: dict[int, Gradient] = dict.fromkeys(range(len(arguments)))
+        self.found.update(zip(inputs, gradients, strict=True))
+
+    def _argument(self, type_: Attribute) -> BlockArgument:
+        return self.block.insert_arg(type_, len(self.block.args))
+
+    def loop(self, emit: Emit, gs: Sequence[Gradient]) -> Sequence[Gradient]:
+        """The whole backward loop, behind the forward one."""
+        op, inside = self.op, self.inside
+        operands = list(op.operands)
+        turns = _most_turns(op)
+        totals = [k for k in self.asked if self.found[k] is not None]
+        sums = [self.block.insert_arg(operands[k].type, 1 + len(self.active) + n) for n, k in enumerate(totals)]
+        nexts = [
+            g if (g := self.found[k]) is not None else splat_like(inside, operands[k], 0) for k in self.active
+        ] + [_added(inside, s, cast("SSAValue", self.found[k])) for s, k in zip(sums, totals, strict=True)]
+        given: set[SSAValue] = set(self.carried)
+        kept = self.copy.wanted(nexts, given, again=turns is None)
+        counter = _counter(op)
+        passed = [*operands[self.count :]]
+        if turns is None:
+            self._start_again()
+            passed += [v for v in op.carried if isinstance(v.type, TensorType)]
+        else:
+            passed += self._read_rows(kept, counter, turns)
+        one = inside(scalar_constant(1, i64))
+        previous = inside(SubOp(self.block.args[0], one))
+        last = emit(SubOp(op.results[counter], emit(scalar_constant(1, i64))))
+        body = _end(self.block, [previous, *nexts], op)
+        _drop_dead(self.block)
+        for argument in (*self.carried, *(cast("BlockArgument", a) for a in self.copy.kept)):
+            self.block.erase_arg(argument)
+        first: list[SSAValue] = [last]
+        for k in self.active:
+            g = gs[k] if k < len(gs) else None
+            first.append(splat_like(emit, op.results[k], 0) if g is None else g)
+        first += [splat_like(emit, operands[k], 0) for k in totals]
+        back = WhileOp(first, passed, self._condition(), body)
+        emit(back)
+        results: list[Gradient] = [None] * len(operands)
+        for k, result in zip([*self.active, *totals], back.results[1:], strict=True):
+            results[k] = result
+        return results
+
+    def _condition(self) -> Region:
+        block = Block(arg_types=[a.type for a in self.block.args])
+        emit = _emitting(block, self.op)
+        more = emit(CompareOp("ge", block.args[0], emit(scalar_constant(0, i64))))
+        return _end(block, [more], self.op)
+
+    def _read_rows(self, kept: Sequence[SSAValue], counter: int, turns: Dim) -> list[SSAValue]:
+        """Give each value of ``kept`` from an array that the forward loop fills; gives the arrays."""
+        arrays: list[SSAValue] = []
+        for value in kept:
+            arrays.append(_stacked(self.op, self._original(value), counter, turns))
+            row = GatherOp(self._argument(arrays[-1].type), self.block.args[0], 0)
+            row.location = self.op.location
+            first = self.block.first_op
+            assert first is not None, "there are operations by now"
+            self.block.insert_op_before(row, first)
+            value.replace_all_uses_with(row.result)
+        return arrays
+
+    def _original(self, value: SSAValue) -> SSAValue:
+        """What ``value`` is in the forward loop."""
+        if isinstance(value, BlockArgument) and value in self.carried:
+            return self.op.body.block.args[self.carried.index(value)]
+        return self.copy.original(value)
+
+    def _start_again(self) -> None:
+        """Give the carried values by running the loop from its start, up to this turn."""
+        if self.copy.kept:
+            raise MissingGradient(
+                "a loop that draws random numbers or reads a variable has no gradient where nothing bounds its turns",
+                help="maximum_iterations=... bounds them",
+            )
+        op, source = self.op, self.op.body.block
+        count = len(op.carried)  # with the counter
+        own = [k for k in range(count) if isinstance(op.carried[k].type, TensorType)]
+        starts = [self._argument(op.carried[k].type) for k in own]
+        types = [tensor_type([], i64), *(s.type for s in starts), tensor_type([], i64)]
+        types += [a.type for a in self.invariants]
+        asked, block = Block(arg_types=types), Block(arg_types=types)
+        emit = _emitting(asked, op)
+        more = emit(CompareOp("lt", asked.args[0], asked.args[1 + len(own)]))
+        arguments: dict[SSAValue, SSAValue] = {source.args[k]: block.args[1 + n] for n, k in enumerate(own)}
+        arguments.update(zip(source.args[count:], block.args[2 + len(own) :], strict=True))
+        copy = _Copy(block, arguments)
+        yielded = copy.take(source)
+        emit = _emitting(block, op)
+        following = emit(AddOp(block.args[0], emit(scalar_constant(1, i64))))
+        zero = ConstantOp(np.array(0, np.int64))
+        again = WhileOp(
+            [zero.result, *starts],
+            [self.block.args[0], *self.invariants],
+            _end(asked, [more], op),
+            _end(block, [following, *(yielded[k] for k in own)], op),
+        )
+        first = self.block.first_op
+        for new in (zero, again):
+            new.location = op.location
+            if first is None:
+                self.block.add_op(new)
+            else:
+                self.block.insert_op_before(new, first)
+        for k, result in zip(own, again.results[1:], strict=True):
+            if k < self.count:
+                self.carried[k].replace_all_uses_with(result)
+
+
+def _added(emit: Emit, total: SSAValue, g: SSAValue) -> SSAValue:
+    """``total + g``; of a ``g`` that is one row in zeros, only the row is added."""
+    op = g.owner
+    if isinstance(op, AddOp):
+        return _added(emit, _added(emit, total, op.x), op.y)
+    if isinstance(op, UpdateRowOp) and _is_zero(op.array):
+        row = emit(AddOp(emit(GatherOp(total, op.index, 0)), op.value))
+        return emit(UpdateRowOp(total, op.index, row))
+    return emit(AddOp(total, g))
+
+
+def _is_zero(value: SSAValue) -> bool:
+    op = value.owner
+    while isinstance(op, BroadcastOp):
+        op = op.x.owner
+    return isinstance(op, ConstantOp) and op.value.data.is_splat and not np.any(op.value.data.array)
+
+
+def _carry(op: WhileOp, initial: SSAValue, following: Callable[[Emit, SSAValue], SSAValue]) -> int:
+    """A further carried value: the number of its result. ``following`` gives the next one in the body."""
+    at = len(op.carried)
+    arguments = [region.block.insert_arg(initial.type, at) for region in (op.condition, op.body)]
+    op.operands = [*op.operands[:at], initial, *op.operands[at:]]
+    sizes = [at + 1, len(op.operands) - at - 1]
+    op.properties["operandSegmentSizes"] = DenseArrayBase.from_list(i32, sizes)
+    last = op.body.block.last_op
+    assert last is not None, "a region ends with a yield"
+    _yield_also(op.body.block, following(_before(last), arguments[1]))
+    _add_result(op, initial.type)
+    return len(op.results) - 1
+
+
+def _counter(op: WhileOp) -> int:
+    """The number of the carried i64 that counts the turns from 0; made if there is none."""
+    for k, value in enumerate(op.carried):
+        if value.type == tensor_type([], i64) and _number(value) == 0 and _step(op, k) == 1:
+            return k
+    zero = _before(op)(scalar_constant(0, i64))
+    return _carry(op, zero, lambda emit, n: emit(AddOp(n, emit(scalar_constant(1, i64)))))
+
+
+def _stacked(op: WhileOp, value: SSAValue, counter: int, turns: Dim) -> SSAValue:
+    """The array of what ``value``, of the body, is in each turn."""
+    place = op.body.block.args[counter]
+    for use in value.uses:  # another gradient has asked for it already
+        row = use.operation
+        if isinstance(row, UpdateRowOp) and row.value is value and row.index is place:
+            known = row.array
+            if isinstance(known, BlockArgument) and _yielded(op)[known.index] is row.result:
+                array = op.carried[known.index]
+                if _is_zero(array) and shape_of(array)[0] == turns:
+                    return op.results[known.index]
+    zeros = splat(_before(op), (turns, *shape_of(value)), 0, element(value))
+    found = _carry(op, zeros, lambda emit, array: emit(UpdateRowOp(array, place, value)))
+    return op.results[found]
+
+
+def _yielded(op: WhileOp) -> Sequence[SSAValue]:
+    return op.yielded(op.body)
+
+
+# How many turns there are
+
+
+def _most_turns(op: WhileOp) -> Dim | None:
+    """The most turns that a loop takes, from a counter that its condition compares; None if unknown."""
+    bounds = [b for part in _parts(op.yielded(op.condition)[0]) if (b := _bound(op, part)) is not None]
+    numbers = [b for b in bounds if isinstance(b, int)]
+    return min(numbers) if numbers else bounds[0] if bounds else None
+
+
+def _parts(value: SSAValue) -> list[SSAValue]:
+    """The values that all have to hold."""
+    op = value.owner
+    if isinstance(op, AndOp) and element(value) == i1:
+        return _parts(op.x) + _parts(op.y)
+    if isinstance(op, IdentityOp | GateOp):
+        return _parts(op.operands[0])
+    return [value]
+
+
+_MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+
+
+def _bound(op: WhileOp, value: SSAValue) -> Dim | None:
+    """The turns that a comparison of a growing counter with a number lets happen."""
+    compare = value.owner
+    if not isinstance(compare, CompareOp) or is_float(element(compare.x)):
+        return None
+    predicate = str(compare.predicate.data)
+    for x, y, kind in ((compare.x, compare.y, predicate), (compare.y, compare.x, _MIRRORED.get(predicate))):
+        if kind not in ("lt", "le") or not isinstance(x, BlockArgument) or x.index >= len(op.carried):
+            continue
+        start, step, end = _number(op.carried[x.index]), _step(op, x.index), _in_condition(op, y)
+        if start is not None and isinstance(step, int) and step > 0 and end is not None:
+            turns = (end + (1 if kind == "le" else 0) - start + step - 1) // step
+            return turns if at_least(turns, 0) else maximum(turns, 0)
+    return None
+
+
+def _number(value: SSAValue) -> Dim | None:
+    """The one element of an integer tensor, if it is known."""
+    found = contents(value)
+    if found is None or found.size != 1:
+        return None
+    dim = found.reshape(-1)[0]
+    return int(dim) if isinstance(dim, int | np.integer) else dim
+
+
+def _in_condition(op: WhileOp, value: SSAValue) -> Dim | None:
+    """The same for a value of the condition: an invariant is what is passed to the loop."""
+    while isinstance(value.owner, IdentityOp):
+        value = value.owner.x
+    if isinstance(value, BlockArgument):
+        k = value.index
+        same = k >= len(op.carried) or _yielded(op)[k] is op.body.block.args[k]
+        return _number(op.operands[k]) if same else None
+    return _number(value)
+
+
+def _step(op: WhileOp, k: int) -> Dim | None:
+    """What a turn adds to carried value ``k``; None if it does something else."""
+    argument, value = op.body.block.args[k], _yielded(op)[k]
+    while isinstance(value.owner, IdentityOp):
+        value = value.owner.x
+    add = value.owner
+    if not isinstance(add, AddOp) or is_float(element(value)):
+        return None
+    other = add.y if add.x is argument else add.x if add.y is argument else None
+    return None if other is None else _number(other)
