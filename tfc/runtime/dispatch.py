@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from tfc.codegen.dispatch import WORDS
+from tfc.runtime.arrays import allocator
 
 _METH_FASTCALL = 0x80
 _HEAD = 16
@@ -89,7 +90,8 @@ def native_call(function: int, name: str, call: Call) -> Callable[..., Any]:
     if functions is None or not function:
         return unusual
     acquire, release = call.lock.acquire, call.lock.release
-    alive: list[Any] = [np.empty, acquire, release, call.failure, NotImplemented]
+    make_array = allocator(call.outputs)
+    alive: list[Any] = [make_array, acquire, release, call.failure, NotImplemented]
     extents = [d for shape, _ in call.inputs for d in shape]
     rows, results = len(WORDS), len(WORDS) + 4 * len(call.inputs)
     spans = results + 2 * len(call.outputs)
@@ -101,7 +103,7 @@ def native_call(function: int, name: str, call: Call) -> Callable[..., Any]:
         "inputs": len(call.inputs),
         "outputs": len(call.outputs),
         "array_type": id(np.ndarray),
-        "empty": id(np.empty),
+        "empty": id(make_array),
         "acquire": id(acquire),
         "release": id(release),
         "failure": id(call.failure),

@@ -29,6 +29,7 @@ from tfc import dims
 from tfc.codegen.artifact.manifest import ErrorMessage, Manifest, Port
 from tfc.dims import Dim
 from tfc.errors import ArtifactError, FeedError, RunError
+from tfc.runtime.arrays import empty
 from tfc.runtime.dispatch import Call, native_call, unusual
 
 Array: TypeAlias = NDArray[Any]
@@ -125,7 +126,7 @@ class Program:
             if a.shape != shape:
                 raise self._misfit(k, a, shape)
         if out is None:
-            results = [np.empty(s, d) for s, d in zip(shapes.outputs, self._out_dtypes, strict=True)]
+            results = [empty(s, d) for s, d in zip(shapes.outputs, self._out_dtypes, strict=True)]
         else:
             results = self._given(out, shapes.outputs, fed)
         with self._lock:

@@ -1,0 +1,34 @@
+"""Fresh arrays for the outputs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LINE = 64
+"""Bytes of a line of the caches."""
+
+LARGE = 1 << 16
+"""Bytes from which on an array begins a line: numpy's own begin anywhere, so that every vector store of
+a kernel would touch two lines."""
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """``np.empty``, but a large array begins a line of the caches."""
+    size = dtype.itemsize
+    for extent in shape:
+        size *= extent
+    if size < LARGE:
+        return np.empty(shape, dtype)
+    block = np.empty(size + LINE, np.uint8)
+    start = -block.ctypes.data % LINE
+    return block[start : start + size].view(dtype).reshape(shape)
+
+
+def allocator(outputs: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> Callable[..., NDArray[Any]]:
+    """What makes arrays of these shapes and dtypes: numpy's own function where none is large."""
+    large = any(np.prod(shape, dtype=np.int64) * dtype.itemsize >= LARGE for shape, dtype in outputs)
+    return empty if large else np.empty
