@@ -119,7 +119,8 @@ ZONE, FILL = 256, 0x7B
 
 
 def _padded(shape: Sequence[int], dtype: Any) -> tuple[Array, Array]:
-    """Bytes, and an array in their middle."""
+    """Bytes, and an array in their middle, which begins a line of the caches."""
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    whole = np.full(size + 2 * ZONE, FILL, np.uint8)
+    whole = np.full(size + 2 * ZONE + 64, FILL, np.uint8)
+    whole = whole[-whole.ctypes.data % 64 :][: size + 2 * ZONE]
     return whole, whole[ZONE : ZONE + size].view(dtype).reshape(shape)

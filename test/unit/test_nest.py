@@ -98,13 +98,13 @@ class Build:
         return op.results[0]
 
 
-def nest(types: Sequence[Any], body: Callable[..., SSAValue]) -> Runner:
+def nest(types: Sequence[Any], body: Callable[..., SSAValue], target: Target | None = None) -> Runner:
     def operations(*args: SSAValue) -> Sequence[Operation]:
         build = Build()
         body(build, *args)
         return build.operations
 
-    return Runner.of_fusion(fusion("nest", types, operations))
+    return Runner.of_fusion(fusion("nest", types, operations), target)
 
 
 def softmax(e: Build, x: SSAValue) -> SSAValue:
@@ -143,6 +143,48 @@ def test_exp_is_told_where_its_operand_is_never_positive() -> None:
     assert "never_positive" in kernel(0, [1])
     assert "never_positive" not in kernel(1, [1])
     assert "never_positive" not in kernel(1, [0], same=False)
+
+
+def test_a_row_lies_in_the_result_where_that_is_overwritten_last() -> None:
+    """No buffer of its own, so rows may be long; and no operand that is read later may have that memory."""
+
+    def scaled(e: Build, x: SSAValue, y: SSAValue) -> SSAValue:
+        return e(MulOp(softmax(e, x), y))
+
+    x, y = np.random.default_rng(1).normal(0, 4, (2, 2, 40_000)).astype(np.float32)
+    runner = nest([tensor_type(x.shape, F32)] * 2, scaled)
+    check(runner(x, y)[0], softmax_reference(x) * y)
+    assert "kernel.scratch" not in str(runner.kernel)
+    assert str(runner.kernel).count("math.exp") == 1
+    assert runner.kernel.in_place is None
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_row_of_halves_is_kept_in_single_precision(dtype: Any) -> None:
+    x = np.random.default_rng(1).normal(0, 4, (3, 200)).astype(dtype)
+    runner = nest([tensor_type(x.shape, element_of(dtype))], softmax)
+    assert str(runner.kernel).count("math.exp") == 2  # whole vectors, and the last one
+    check(runner(x)[0], softmax_reference(x))
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3", "native"])
+@pytest.mark.parametrize("shape", [(3, 128), (5, 67), (1, 16_000), (40, 2048)])
+def test_results_past_the_caches(shape: tuple[int, ...], cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a row begins a line they go past the caches; the bits are the same."""
+    x = np.random.default_rng(2).normal(0, 4, shape).astype(np.float32)
+
+    def scaled(e: Build, x: SSAValue) -> SSAValue:
+        return e(AddOp(x, x))
+
+    target = Target.parse(None, cpu)
+    for body in (softmax, scaled):
+        through = nest([tensor_type(shape, F32)], body, target)(x)[0]
+        with monkeypatch.context() as patch:
+            patch.setattr("tfc.codegen.schedule.nest.STREAMED", 0)
+            past = nest([tensor_type(shape, F32)], body, target)
+        assert "{streaming}" in str(past.kernel)
+        assert "!nontemporal" in past.llvm
+        np.testing.assert_array_equal(past(x, pieces=min(3, shape[0]))[0], through)
 
 
 def test_softmax_of_named_dims() -> None:

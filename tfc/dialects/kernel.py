@@ -78,6 +78,13 @@ _SHOWN = ("dims", "grid", "grain", "target", "in_place")
 NEVER_POSITIVE = "never_positive"
 """The attribute of a ``math.exp`` whose operand is known to be at most 0, or NaN."""
 
+STREAMING = "streaming"
+"""The attribute of a ``kernel.store`` whose lanes nobody reads soon: past the caches, where a machine can.
+Its first lane is ``LINE`` bytes (or the lanes themselves) aligned."""
+
+LINE = 64
+"""Bytes of a line of the caches."""
+
 Buffer = base(MemRefType)
 Index = base(IndexType)
 
@@ -283,6 +290,36 @@ class ScratchOp(IRDLOperation):
 
     def __init__(self, size: int, element: Attribute) -> None:
         super().__init__(result_types=[MemRefType(element, [size])])
+
+
+@irdl_op_definition
+class AlignedOp(IRDLOperation):
+    """Whether an element of a buffer begins a line of the caches."""
+
+    name = "kernel.aligned"
+    buffer = operand_def(Buffer)
+    offset = operand_def(Index)
+    result = result_def(i1)
+    traits = traits_def(Pure())
+    assembly_format = "$buffer `[` $offset `]` attr-dict `:` type($buffer)"
+
+    def __init__(self, buffer: SSAValue, offset: SSAValue) -> None:
+        super().__init__(operands=[buffer, offset], result_types=[i1])
+
+
+@irdl_op_definition
+class PrefetchOp(IRDLOperation):
+    """Ask for ``lines`` lines of the caches from an element on, which may lie outside of the buffer."""
+
+    name = "kernel.prefetch"
+    buffer = operand_def(Buffer)
+    offset = operand_def(Index)
+    lines = prop_def(IntegerAttr)
+    traits = traits_def(MemoryWriteEffect())
+    assembly_format = "$buffer `[` $offset `]` `,` $lines attr-dict `:` type($buffer)"
+
+    def __init__(self, buffer: SSAValue, offset: SSAValue, lines: int) -> None:
+        super().__init__(operands=[buffer, offset], properties={"lines": IntegerAttr(lines, i64)})
 
 
 @irdl_op_definition
@@ -559,7 +596,7 @@ def buffer_type(element: Attribute, size: int | None) -> MemRefType[Attribute]:
 
 
 OPS: list[type[Operation]] = [
-    FuncOp, ParallelOp, LoadOp, GatherOp, StoreOp, ScratchOp, LanesOp, MaskOp, SplatOp,
+    FuncOp, ParallelOp, LoadOp, GatherOp, StoreOp, ScratchOp, AlignedOp, PrefetchOp, LanesOp, MaskOp, SplatOp,
     RowOp, TransposeOp, TileOp, OuterOp, CompareOp, SelectOp, CastOp, HalfOp, ReduceLanesOp, CheckOp,
 ]  # fmt: skip
 

@@ -174,7 +174,7 @@ class Module:
     def text(self) -> str:
         parts = [*self.declarations.values(), "", *self.helpers.values(), *self.bodies]
         head = f'target triple = "{self.target.triple}"\n'
-        return head + "\n".join(parts) + '\n!0 = !{!"branch_weights", i32 1, i32 4000}\n!1 = !{}\n'
+        return head + "\n".join(parts) + '\n!0 = !{!"branch_weights", i32 1, i32 4000}\n!1 = !{}\n!2 = !{i32 1}\n'
 
 
 class Code:

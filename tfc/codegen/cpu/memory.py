@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 INDEX = Kind("i64")
 SHUFFLED_STRIDES = range(2, 5)
+LEAST_STREAMED = 16
+"""Bytes of the smallest store that x86 has past the caches."""
 
 
 class Access:
@@ -268,8 +270,43 @@ def _store_op(t: Translator, op: Operation) -> None:
     assert isinstance(op, kernel.StoreOp), "the table says so"
     shape = shape_of(op.value.type)
     offsets = _offsets(t, op, shape.rows) if shape.rows else [t.text(op.offset)]
+    if kernel.STREAMING in op.attributes and _stream(_access(t, op, shape.kind, offsets[0]), t.text(op.value)):
+        return
     for at, row in zip(offsets, t.rows(op.value), strict=True):
         store(_access(t, op, shape.kind, at), row)
+
+
+def _stream(access: Access, value: str) -> bool:
+    """Write whole lanes past the caches, which spares reading their lines; False where that cannot be."""
+    held, size = access.held, access.held.lanes * access.held.width // 8
+    if access.kind != held or access.mask or access.step != 1 or size < LEAST_STREAMED or not access.code.target.isa.streams:
+        return False
+    where = f"ptr {access.address}, align {min(size, kernel.LINE)}"
+    access.code.do(f"store {held.text} {value}, {where}, !nontemporal !2")
+    return True
+
+
+def _element(t: Translator, op: kernel.AlignedOp | kernel.PrefetchOp, flags: str = "inbounds ") -> str:
+    """The address that ``op`` is about."""
+    kind = shape_of(op.buffer.type.element_type).kind  # pyright: ignore # the verifier excludes others
+    held = "i8" if kind.element == "i1" else kind.element
+    return t.code.at(held, t.text(op.buffer), t.text(op.offset), flags)
+
+
+def _aligned_op(t: Translator, op: Operation) -> Value:
+    assert isinstance(op, kernel.AlignedOp), "the table says so"
+    address = t.code.op(f"ptrtoint ptr {_element(t, op)} to i64")
+    low = t.code.op(f"and i64 {address}, {kernel.LINE - 1}")
+    return t.code.op(f"icmp eq i64 {low}, 0")
+
+
+def _prefetch_op(t: Translator, op: Operation) -> None:
+    assert isinstance(op, kernel.PrefetchOp), "the table says so"
+    code, first = t.code, _element(t, op, "")
+    code.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
+    for line in range(op.lines.value.data):
+        where = code.at("i8", first, str(line * kernel.LINE), "")
+        code.do(f"call void @llvm.prefetch.p0(ptr {where}, i32 0, i32 3, i32 1)")
 
 
 def _gather_op(t: Translator, op: Operation) -> Value:
@@ -315,5 +352,7 @@ RULES: dict[type[Operation], Rule] = {
     kernel.StoreOp: _store_op,
     kernel.GatherOp: _gather_op,
     kernel.ScratchOp: _scratch,
+    kernel.AlignedOp: _aligned_op,
+    kernel.PrefetchOp: _prefetch_op,
 }
 """What each memory operation of ``kernel`` becomes on a CPU."""

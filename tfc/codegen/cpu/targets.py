@@ -35,6 +35,7 @@ class Isa:
         rounding: whether floor, ceil and roundeven are instructions.
         fma: whether a fused multiply-add is one instruction.
         gather: whether gather instructions pay against loads of single lanes.
+        streams: whether there are stores past the caches, of whole lines.
         features: added for LLVM, in its spelling.
         needs: features that a machine must have, in LLVM's spelling, to be checked at load.
     """
@@ -48,6 +49,7 @@ class Isa:
     rounding: bool = True
     fma: bool = True
     gather: bool = False
+    streams: bool = False
     features: str = ""
     needs: tuple[str, ...] = ()
 
@@ -57,10 +59,12 @@ _V3 = (*_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 ISAS: dict[str, Isa] = {
-    "x86-64": Isa("x86_64", "x86-64", 128, 16, rounding=False, fma=False),
-    "x86-64-v2": Isa("x86_64", "x86-64-v2", 128, 16, fma=False, needs=_V2),
-    "x86-64-v3": Isa("x86_64", "x86-64-v3", 256, 16, masked=32, half=True, needs=_V3),
-    "x86-64-v4": Isa("x86_64", "x86-64-v4", 512, 32, masked=8, half=True, gather=True, needs=_V4),
+    "x86-64": Isa("x86_64", "x86-64", 128, 16, streams=True, rounding=False, fma=False),
+    "x86-64-v2": Isa("x86_64", "x86-64-v2", 128, 16, streams=True, fma=False, needs=_V2),
+    "x86-64-v3": Isa("x86_64", "x86-64-v3", 256, 16, streams=True, masked=32, half=True, needs=_V3),
+    "x86-64-v4": Isa(
+        "x86_64", "x86-64-v4", 512, 32, masked=8, half=True, gather=True, streams=True, needs=_V4
+    ),
     "armv8": Isa("aarch64", "", 128, 32, half=True),
     "wasm-simd128": Isa("wasm32", "", 128, 16, fma=False, features="+simd128"),
     "rv64gcv": Isa("riscv64", "", 128, 32, masked=8, rounding=False, features="+m,+a,+f,+d,+c,+v"),

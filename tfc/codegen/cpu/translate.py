@@ -86,6 +86,10 @@ class Translator:
             slot = code.at("i64", "%args", str(len(arguments)))
             self.status = code.op(f"load ptr, ptr {slot}, align 8, !noundef !1")
         self.block(op.body.block)
+        if any(kernel.STREAMING in o.attributes for o in op.walk()) and code.target.isa.streams:
+            # Such stores pass others: whoever learns of the kernel's end has to see them.
+            code.module.declare("llvm.x86.sse.sfence", "void", [])
+            code.do("call void @llvm.x86.sse.sfence()")
         head = f"define {linkage} void @{symbol or op.sym_name.data}(ptr %args, i64 %lo, i64 %hi)"
         body = "\n".join([*code.entry, *code.lines])
         return f"{head} nounwind {code.target.attributes} {{\nentry:\n{body}\n  ret void\n}}\n"

@@ -11,7 +11,7 @@ how it computes:
 * An element whose index does not depend on an inner loop is computed outside of it, once: that
   alone turns a softmax into row maximum, row sum and a loop over the row.
 * `Evaluator.kept` names values that are costly and read by several inner loops (the exponentials
-  of a softmax): they are computed once into a row buffer.
+  of a softmax): they are computed once into the memory of a row.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import (
     BFloat16Type,
+    FixedBitwidthType,
     Float16Type,
     IndexType,
     UnitAttr,
@@ -32,14 +33,26 @@ from xdsl.ir import Attribute, BlockArgument, SSAValue
 
 from tfc.codegen.schedule.access import OperandAccess
 from tfc.codegen.schedule.emit import Emitter
-from tfc.codegen.schedule.lanes import Index, Lanes, Read, compute_type, linear, storage
+from tfc.codegen.schedule.kept import Row
+from tfc.codegen.schedule.lanes import (
+    Index,
+    Lanes,
+    Read,
+    compute_type,
+    factor,
+    linear,
+    storage,
+)
 from tfc.codegen.schedule.signs import never_positive
 from tfc.dialects import kernel
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.elementwise import CastOp, ExpOp
 from tfc.dialects.tfc.types import element, shape_of
-from tfc.dims import Atom, Dim, Expr, evaluate, names, product
+from tfc.dims import Atom, Dim, Expr, evaluate, names, product, symbol
 from tfc.errors import InternalError
+
+AHEAD = range(1024, 32 * 1024)
+"""Bytes of a row of which the next one is asked for: what the hardware does not foresee and a first cache holds."""
 
 
 class Evaluator:
@@ -52,8 +65,14 @@ class Evaluator:
         """Lanes of the widest vector that is worth using."""
         self.bound: dict[SSAValue, Callable[[Index], SSAValue]] = {}
         """Values that a generator computes itself (the result of a contraction)."""
-        self.kept: dict[SSAValue, int] = {}
-        """Values computed into a row buffer, and the number of trailing dims of the row."""
+        self.kept: dict[SSAValue, Row] = {}
+        """Values of which a row is computed into memory."""
+        self.filling: dict[SSAValue, SSAValue] = {}
+        """Those whose row is being computed, and its memory."""
+        self.ahead = ""
+        """The variable of the rows that one thread does in order."""
+        self.walks: dict[tuple[SSAValue, Dim], list[str]] = {}
+        """The variables of the loops that walk each row of a buffer in turn."""
         self.lane: Lanes | None = None
         self.floor = 0
         self.folds: tuple[str, ...] = ()
@@ -88,11 +107,21 @@ class Evaluator:
             offset = linear(index, shape_of(value))
             self.reads.append(Read(value, offset, self.folds))
             return self.load(self.buffers[value], element(value), offset)
-        if (trailing := self.kept.get(value)) is not None:
-            leading = index[: len(index) - trailing]
-            if not any(self.varies(d) for d in leading):
-                return self.from_row(value, index, trailing)
+        if (row := self.kept.get(value)) is not None:
+            if value in self.filling:
+                return self.filled(value, index, row)
+            if not any(self.varies(d) for d in index[: len(index) - row.trailing]):
+                return self.from_row(value, index, row)
+        source = self.source(value)
+        if source is not None and source not in self.filling and not any(self.varies(d) for d in index):
+            self.row(source, index, self.kept[source])
+            return self.element(value, index)
         return self.computed(value, index)
+
+    def source(self, value: SSAValue) -> SSAValue | None:
+        """The value whose rows ``value`` is a reduction of, taken while they are filled."""
+        found = (v for v, row in self.kept.items() if row.summed is value.owner)
+        return next(found, None)
 
     def computed(self, value: SSAValue, index: Index) -> SSAValue:
         op = value.owner
@@ -105,39 +134,57 @@ class Evaluator:
             return self.e(kernel.CastOp("extf", self.e(kernel.CastOp("truncf", result, narrow)), self.vector_type(f32)))
         return result
 
-    def from_row(self, value: SSAValue, index: Index, trailing: int) -> SSAValue:
-        """The element from a row buffer, which is filled first where the row begins."""
-        shape = shape_of(value)[len(index) - trailing :]
-        leading, rest = index[: len(index) - trailing], index[len(index) - trailing :]
+    def from_row(self, value: SSAValue, index: Index, row: Row) -> SSAValue:
+        """The element from the memory of its row, which is filled first where the row begins."""
+        memory = self.row(value, index[: len(index) - row.trailing], row)
+        return self.load(memory, compute_type(element(value)), self.place(value, index, row))
+
+    def place(self, value: SSAValue, index: Index, row: Row) -> Dim:
+        """Where an element lies in the memory of its row."""
+        first = 0 if row.home is not None else len(index) - row.trailing
+        return linear(index[first:], shape_of(value)[first:])
+
+    def row(self, value: SSAValue, leading: Index, row: Row) -> SSAValue:
+        """The memory of a row, in which all its elements are."""
         depth = max([self.floor, *(self.depth(d) for d in leading)])
-        kind = storage(element(value))
         with self.standing(depth, None):
             key = ("row", value, leading)
-            row = next((s.elements[key] for s in reversed(self.e.scopes) if key in s.elements), None)
-            if row is None:
-                row = self.row_buffer(value, evaluate(product(shape), {}))
-                self.e.scopes[-1].elements[key] = row
-                self.fill(value, row, leading, shape)
-        loaded = self.load(row, element(value), linear(rest, shape), widen=False)
-        return self.e(kernel.CastOp("extf", loaded, self.vector_type(f32))) if kind != compute_type(element(value)) else loaded
+            memory = next((s.elements[key] for s in reversed(self.e.scopes) if key in s.elements), None)
+            if memory is None:
+                memory = self.e.scopes[-1].elements[key] = self.memory(value, row)
+                self.filling[value] = memory
+                if row.summed is not None:
+                    self.element(row.summed.result, leading)
+                else:
+                    self.fill(value, leading)
+                del self.filling[value]
+        return memory
 
-    def row_buffer(self, value: SSAValue, size: int) -> SSAValue:
-        op = kernel.ScratchOp(size, storage(element(value)))
+    def memory(self, value: SSAValue, row: Row) -> SSAValue:
+        if row.home is not None:
+            return self.e.buffers[len(self.buffers) + row.home]
+        size = evaluate(product(shape_of(value)[-row.trailing :]), {})
         with self.standing(0, None):
-            return self.e(op)
+            return self.e(kernel.ScratchOp(size, compute_type(element(value))))
 
-    def fill(self, value: SSAValue, row: SSAValue, leading: Index, shape: Sequence[Dim]) -> None:
-        def store(index: Index) -> None:
-            self.store(self.computed(value, leading + index), row, element(value), linear(index, shape))
+    def fill(self, value: SSAValue, leading: Index) -> None:
+        def walk(index: Index, rest: Sequence[Dim]) -> None:
+            def one(i: Dim) -> None:
+                self.element(value, (*index, i))
 
-        def outer(index: Index, rest: Sequence[Dim]) -> None:
-            if len(rest) <= 1:
-                self.each_lane(rest[0] if rest else 1, lambda i: store((*index, i)))
+            if len(rest) == 1:
+                self.each_lane(rest[0], one)
                 return
             with self.counted(rest[0]) as i:
-                outer((*index, i), rest[1:])
+                walk((*index, i), rest[1:])
 
-        outer((), shape)
+        walk(leading, shape_of(value)[len(leading) :])
+
+    def filled(self, value: SSAValue, index: Index, row: Row) -> SSAValue:
+        """An element of a row that is being filled."""
+        made = self.computed(value, index)
+        self.store(made, self.filling[value], compute_type(element(value)), self.place(value, index, row))
+        return made
 
     # Loops
 
@@ -254,11 +301,29 @@ class Evaluator:
                 some = self.e(kernel.ReduceLanesOp("or", lane.mask))
                 at = self.e(kernel.SelectOp(some, at, self.e.constant(0)))
             return self.splat(self.e(kernel.LoadOp(buffer, at, stored)))
+        if stride == 1 and lane.mask is None and self.ahead:
+            self.prefetch(buffer, stored, offset, lane)
         step = None if stride == 1 else self.e.index(stride)
         return self.e(kernel.LoadOp(buffer, at, result, lane_stride=step, mask=lane.mask))
 
-    def store(self, value: SSAValue, buffer: SSAValue, kind: Attribute, offset: Dim) -> None:
-        """Store an element (or a vector of them) of tensor element type ``kind``."""
+    def prefetch(self, buffer: SSAValue, stored: Attribute, offset: Dim, lane: Lanes) -> None:
+        """Ask for the same place of the next row, in the second loop that walks a row.
+
+        The first loop waits for memory, the second has the row in the cache and leaves memory idle.
+        """
+        row = offset - symbol(lane.variable)
+        loops = self.walks.setdefault((buffer, row), [])
+        if lane.variable not in loops:
+            loops.append(lane.variable)
+        bytes_of = max(8, stored.bitwidth) // 8 if isinstance(stored, FixedBitwidthType) else 8
+        step, lines = factor(offset, self.ahead), lane.width * bytes_of // kernel.LINE
+        if loops.index(lane.variable) == 1 and isinstance(step, int) and step * bytes_of in AHEAD and lines:
+            self.e(kernel.PrefetchOp(buffer, self.e.index(offset + step), lines))
+
+    def store(
+        self, value: SSAValue, buffer: SSAValue, kind: Attribute, offset: Dim, *, streaming: bool = False
+    ) -> None:
+        """Store an element (or a vector of them) of tensor element type ``kind``; past the caches if ``streaming``."""
         lane = self.lane
         if isinstance(kind, Float16Type | BFloat16Type):
             value = self.e(kernel.CastOp("truncf", value, self.vector_type(kind)))
@@ -269,7 +334,10 @@ class Evaluator:
         if stride is None or stride == 0:
             raise InternalError(f"a store needs one offset for each lane, got {offset}")
         step = None if stride == 1 else self.e.index(stride)
-        self.e(kernel.StoreOp(value, buffer, self.e.index(offset), lane_stride=step, mask=lane.mask))
+        op = kernel.StoreOp(value, buffer, self.e.index(offset), lane_stride=step, mask=lane.mask)
+        if streaming:
+            op.attributes[kernel.STREAMING] = UnitAttr()
+        self.e(op)
 
     # Types, splats, vector indices
 

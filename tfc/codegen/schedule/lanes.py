@@ -21,7 +21,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, SSAValue
 
 from tfc.dialects.tfc.types import is_float, is_unsigned
-from tfc.dims import Dim
+from tfc.dims import Atom, Dim, Expr, names
 
 Index = tuple[Dim, ...]
 
@@ -58,6 +58,22 @@ def linear(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
     for i, extent in zip(index, shape, strict=True):
         offset = offset * extent + i
     return offset
+
+
+def factor(offset: Dim, name: str) -> Dim | None:
+    """The factor of ``name`` in an offset that is linear in it, else None."""
+    if isinstance(offset, int):
+        return 0
+    atom = Atom("name", (name,))
+    total: Dim = 0
+    for monomial, scale in offset.terms:
+        rest = list(monomial)
+        if atom in rest:
+            rest.remove(atom)
+            total = total + (Expr(((tuple(rest), scale),)) if rest else scale)
+        if any(name in names(Expr((((a,), 1),))) for a in rest):
+            return None
+    return total
 
 
 def storage(kind: Attribute) -> Attribute:
