@@ -24,6 +24,7 @@ _NAMES: dict[str, str] = {
     "tfc.model": "Compiled compile load",
     "tfc.options": "Options",
     "tfc.errors": "ArtifactError CheckpointError FeedError GraphError ModelFileError OptionError RunError TfcError",
+    "tfc.graph.critical": "CriticalSection",
     "tfc.graph.graph": (
         "Graph GraphKeys add_to_collection add_to_collections colocate_with container "
         "control_dependencies device get_collection "

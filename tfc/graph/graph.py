@@ -72,6 +72,8 @@ class Graph:
         self.made_at = describe(here())
         self.block = Block()
         """What the rules emitted: the graph as ``tfc`` operations, as far as shapes are known."""
+        self.exclusive: dict[str, frozenset[str]] = {}
+        """Names of nodes that exclude others, with the sections that they belong to."""
         self.seed: int | None = None
         self.initializers: dict[Operation, Operation] = {}
         """The assignment that first gives each variable a value."""

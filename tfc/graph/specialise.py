@@ -36,7 +36,7 @@ from tfc.graph.node import Operation, Tensor
 from tfc.graph.ordering import closure, written
 from tfc.graph.shape import TensorShape, is_anonymous
 from tfc.graph.source import here, quoted
-from tfc.passes.check_effects import Summary, effects_of, order_first
+from tfc.passes.check_effects import Summary, effects_of, order_exclusive, order_first
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,7 @@ def _module(request: Request, nodes: Sequence[Operation], name: str) -> ModuleOp
     )
     module = ModuleOp([function], {"sym_name": StringAttr(name)})
     order_first(module, build.initial)
+    order_exclusive(module, request.graph.exclusive)
     return module
 
 

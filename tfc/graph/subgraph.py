@@ -45,7 +45,7 @@ class Subgraph(Graph):
         super().__init__(scope)
         self.parent, self.what, self.place = parent, what, here()
         self.ordered = ordered or parent.ordered
-        self.seed, self.initializers = parent.seed, parent.initializers
+        self.seed, self.initializers, self.exclusive = parent.seed, parent.initializers, parent.exclusive
         self._collections = parent._collections
         self._scope = scope
         self.arguments: list[Tensor] = []

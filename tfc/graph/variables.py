@@ -19,10 +19,12 @@ from xdsl.dialects.builtin import UnrankedTensorType
 
 from tfc.errors import GraphError
 from tfc.graph.arrays import group, no_op
+from tfc.graph.critical import exclude
 from tfc.graph.dtypes import DType
 from tfc.graph.graph import Graph, GraphKeys, get_default_graph
 from tfc.graph.node import Operation, Operators, Tensor
 from tfc.graph.ops import convert, name_scope, single
+from tfc.graph.ordering import variable_of
 from tfc.graph.shape import TensorShape
 from tfc.graph.source import here, quoted
 from tfc.graph.stores import SEPARATOR
@@ -134,16 +136,21 @@ class Variable(Operators):
         return single("Identity", [self._variable], "read")
 
     def assign(self, value: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
-        """A node that replaces the value, and gives the new one."""
-        return _assign("Assign", self, value, name)
+        """A node that replaces the value, and gives the new one.
+
+        Args:
+            use_locking: assignments of a run that have it come in the order in which they were made, where
+                nothing else orders them.
+        """
+        return _assign("Assign", self, value, name, use_locking)
 
     def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
         """A node that adds to the value, and gives the new one."""
-        return _assign("AssignAdd", self, delta, name)
+        return _assign("AssignAdd", self, delta, name, use_locking)
 
     def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
         """A node that subtracts from the value, and gives the new one."""
-        return _assign("AssignSub", self, delta, name)
+        return _assign("AssignSub", self, delta, name, use_locking)
 
     def count_up_to(self, limit: int) -> Tensor:
         """`tf.count_up_to`."""
@@ -221,25 +228,28 @@ def handle_of(ref: Any, type_: str) -> Tensor:
     return handle
 
 
-def _assign(type_: str, ref: Any, value: Any, name: str | None) -> Tensor:
+def _assign(type_: str, ref: Any, value: Any, name: str | None, locked: bool | None) -> Tensor:
     handle = handle_of(ref, type_)
     with name_scope(name, type_, [handle]) as scope:
-        return single(type_, [handle, convert(value, handle.dtype, name="value")], scope)
+        made = single(type_, [handle, convert(value, handle.dtype, name="value")], scope)
+    if locked:
+        exclude(made.graph, made.op.name, f"variable {variable_of(handle).attrs['shared_name']}")
+    return made
 
 
 def assign(ref: Any, value: Any, validate_shape: Any = None, use_locking: Any = None, name: Any = None) -> Tensor:
     """A node that replaces the value of the variable ``ref``, and gives the new one."""
-    return _assign("Assign", ref, value, name)
+    return _assign("Assign", ref, value, name, use_locking)
 
 
 def assign_add(ref: Any, value: Any, use_locking: Any = None, name: Any = None) -> Tensor:
     """A node that adds to the variable ``ref``, and gives the new value."""
-    return _assign("AssignAdd", ref, value, name)
+    return _assign("AssignAdd", ref, value, name, use_locking)
 
 
 def assign_sub(ref: Any, value: Any, use_locking: Any = None, name: Any = None) -> Tensor:
     """A node that subtracts from the variable ``ref``, and gives the new value."""
-    return _assign("AssignSub", ref, value, name)
+    return _assign("AssignSub", ref, value, name, use_locking)
 
 
 def global_variables(scope: str | None = None) -> list[Variable]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import linecache
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
@@ -91,6 +91,22 @@ def order_first(module: ModuleOp, first: Collection[Operation]) -> None:
     if first:
         for function in _functions(module):
             _check(function.body.block, lambda race: race.x.op in first)
+
+
+def order_exclusive(module: ModuleOp, sections: Mapping[str, Collection[str]]) -> None:
+    """Let operations of nodes that share a section happen in the order of the text, where they conflict.
+
+    Args:
+        sections: by the name of a node, the sections that it belongs to.
+    """
+
+    def shared(race: Race) -> bool:
+        x, y = (sections.get(_name(a.op), ()) for a in (race.x, race.y))
+        return any(s in y for s in x)
+
+    if sections:
+        for function in _functions(module):
+            _check(function.body.block, shared)
 
 
 def effects_of(module: ModuleOp) -> dict[str, Summary]:
