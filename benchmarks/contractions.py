@@ -195,7 +195,7 @@ def module_of(case: Case) -> ModuleOp:
 
 
 def tfc_(case: Case, cpu: str | None = None) -> Peer:
-    options = Options(name="model", threads=1, **({"cpu": cpu} if cpu else {}))
+    options = Options(name="model", threads=1, cpu=cpu)
     program = load(lower(module_of(case), options))
     inputs = case.arrays()[: 1 if case.constant else 2]
     return lambda: program.run(inputs)[0]
@@ -338,7 +338,7 @@ def deviation(case: Case, run: Peer) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("patterns", nargs="*", help="names of cases, with * and ?")
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated, or nothing")
     parser.add_argument("--rounds", type=int, default=7)

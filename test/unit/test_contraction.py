@@ -21,13 +21,15 @@ from tfc.dialects.tfc.activation import GeluOp, ReluOp
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.contraction import ConvolutionOp, DotOp
+from tfc.dialects.tfc.convolution_gradient import ConvBackpropFilterOp
 from tfc.dialects.tfc.elementwise import AddOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import AxesAttr, Axis, ContractOp
 from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp
-from tfc.dialects.tfc.types import Array, LiteralAttr, element_of, tensor_type
+from tfc.dialects.tfc.types import Array, LiteralAttr, element_of, shape_of, tensor_type
 from tfc.dims import Dim, evaluate, symbol
-from tfc.passes.pack_contractions import of_convolution, of_dot, pays
+from tfc.passes import pack_contractions
+from tfc.passes.pack_contractions import of_convolution, of_dot, pays, sum_of
 from tfc.passes.pipeline import run_pipeline
 
 Body = Callable[..., Sequence[Operation]]
@@ -104,7 +106,7 @@ def check(
         return [weights, make(args[0], weights.results[0])]
 
     module = function([tx] if constant else [tx, tw], body)
-    source = next(o for o in module.walk() if isinstance(o, DotOp | ConvolutionOp))
+    source = next(o for o in module.walk() if isinstance(o, DotOp | ConvolutionOp | ConvBackpropFilterOp))
     static = make(*(value(a) for a in (x, w)))
     options = {"cpu": cpu} if cpu else {}
     run_pipeline(module, "pack-contractions,fuse", options=options)
@@ -289,6 +291,44 @@ def test_convolution_of_any_window(data: st.DataObject) -> None:
     op = make(value(x), value(w))
     named = {0: "batch"} if draw(st.booleans()) else {}
     check(make, x, w, constant=draw(st.booleans()), packs=pays(op, of_convolution(op)), names=named)
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_gradient_to_any_filter(data: st.DataObject) -> None:
+    """Windows, strides, dilations, padding and groups at random; images that no tap sees all of."""
+    draw, rank = data.draw, data.draw(st.integers(1, 2))
+
+    def each(low: int, high: int) -> list[int]:
+        return draw(st.lists(st.integers(low, high), min_size=rank, max_size=rank))
+
+    window, strides, dilations, low, high = each(1, 3), each(1, 3), each(1, 2), each(0, 2), each(0, 2)
+    least = [max(1, (n - 1) * d + 1 - a - b) for n, d, a, b in zip(window, dilations, low, high, strict=True)]
+    image = [n + more for n, more in zip(least, each(0, 8), strict=True)]
+    groups, inputs, outputs = draw(st.integers(1, 2)), draw(st.integers(1, 9)), draw(st.integers(1, 40))
+    x, w = numbers(draw(st.integers(1, 3)), *image, groups * inputs), (*window, inputs, groups * outputs)
+    amounts = (strides, dilations, low, high, groups)
+    g = numbers(*shape_of(ConvolutionOp(value(x), value(numbers(*w)), *amounts).result))  # pyright: ignore
+    make = filter_gradient(w, *amounts)
+    op = make(value(x), value(g))
+    check(make, x, g, packs=pays(op, sum_of(op)), names={0: "batch"} if draw(st.booleans()) else {})
+
+
+def filter_gradient(*arguments: Any) -> Any:
+    return lambda x, g: ConvBackpropFilterOp(x, g, *arguments)
+
+
+@pytest.mark.parametrize("make", [dot([], [], [0], [0]), filter_gradient((1, 5, 9), [1], [1], [0], [0], 1)])
+def test_long_sums_are_added_in_pieces(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of one length, whose number follows from the shapes; their results are added up."""
+    monkeypatch.setattr(pack_contractions, "PIECE", 12)
+    x, g = (numbers(*(() if k else (12,)), 12, n) for k, n in ((0, 5), (0, 9)))
+    if make(value(x), value(g)).name == "tfc.dot":
+        x, g = x[0].copy(), g[0].copy()
+        x, g = np.tile(x, (8, 1)), np.tile(g, (8, 1))
+    module = check(make, x, g)
+    (op,) = [o for o in module.walk() if isinstance(o, ContractOp)]
+    assert shape_of(op.result)[0] in (8, 12)
 
 
 def test_depthwise_stays() -> None:

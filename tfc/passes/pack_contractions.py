@@ -25,7 +25,7 @@ from typing import ClassVar
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import Float32Type, Float64Type, ModuleOp
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 
@@ -34,7 +34,9 @@ from tfc.codegen.schedule import tiles
 from tfc.dialects.tfc.base import Emit, TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.contraction import ConvolutionOp, DotOp
+from tfc.dialects.tfc.convolution_gradient import ConvBackpropFilterOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
+from tfc.dialects.tfc.reduce import ReduceOp
 from tfc.dialects.tfc.shape import PadOp, ReshapeOp, TransposeOp
 from tfc.dialects.tfc.types import LiteralAttr, Shape, dtype_of, element, is_float, shape_of
 from tfc.dims import Dim, product
@@ -43,9 +45,15 @@ from tfc.passes.rewriting import Emitter, Rewritten, Rule, RuleSet, apply_rules
 FEW_COLUMNS = 256
 """Columns up to which rows of a constant are close enough to be read in place."""
 
+PIECES, PIECE, PIECES_SIZE = 16, 1024, 1 << 20
+"""A long sum is cut into so many pieces at most, of so many terms at least, whose results together have
+so many elements at most."""
+
 SHORT = 4
 """Rows that make a low tile: another axis is taken where there is a longer one."""
 
+
+Contraction = DotOp | ConvolutionOp | ConvBackpropFilterOp
 
 Packed = dict[tuple[SSAValue, tuple[Dim, ...], tuple[int, ...], int], SSAValue]
 """The panels made so far: of what, how it was taken apart, and how wide they are."""
@@ -69,11 +77,11 @@ class PackContractions(ModulePass):
         machine = Target.parse(self.target, self.cpu)
         packed: Packed = {}
 
-        def pack(op: DotOp | ConvolutionOp, emit: Emitter) -> Rewritten:
-            found = of_dot(op) if isinstance(op, DotOp) else of_convolution(op)
+        def pack(op: Contraction, emit: Emitter) -> Rewritten:
+            found = sum_of(op)
             return contract(op, found, machine, emit, packed) if pays(op, found) else None
 
-        rule = Rule("pack", pack, (DotOp, ConvolutionOp), exact=False)
+        rule = Rule("pack", pack, (DotOp, ConvolutionOp, ConvBackpropFilterOp), exact=False)
         apply_rules(op, RuleSet([rule]))
 
 
@@ -114,6 +122,13 @@ class Sum:
     def depth(self) -> Dim:
         """Terms of each sum."""
         return product(a.extent for a in self.inner)
+
+
+def sum_of(op: Contraction) -> Sum:
+    """The indices of a contraction."""
+    if isinstance(op, DotOp):
+        return of_dot(op)
+    return of_convolution(op) if isinstance(op, ConvolutionOp) else of_filter_gradient(op)
 
 
 def of_dot(op: DotOp) -> Sum:
@@ -157,14 +172,42 @@ def of_convolution(op: ConvolutionOp) -> Sum:
     return Sum(low, high, [own, *outer], inner, columns, 1, (*w[:-1], groups, columns), order)
 
 
-def pays(op: DotOp | ConvolutionOp, found: Sum) -> bool:
+def of_filter_gradient(op: ConvBackpropFilterOp) -> Sum:
+    """The indices of the gradient of a convolution to its filter: the sum is over items and places."""
+    x, g, result = shape_of(op.x), shape_of(op.g), shape_of(op.result)
+    steps, dilations, low, _ = op.amounts()
+    # As far as any place reaches with any tap; what lies behind that is not read.
+    ends = [
+        (k - 1) * d + (m - 1) * s + 1
+        for k, m, s, d in zip(result[:-2], g[1:-1], steps, dilations, strict=True)
+    ]
+    reach = [end - n - b for end, n, b in zip(ends, x[1:-1], low, strict=True)]
+    high = [max(0, r) if isinstance(r, int) else 0 for r in reach]  # (C3) sees that they are known
+    low, high = [0, *low, 0], [0, *high, 0]
+    padded = [n + a + b for n, a, b in zip(x, low, high, strict=True)]
+    sx, sg, sr = strides(padded), strides(g), strides(result)
+    groups, spatial = op.group_count(), range(1, len(x) - 1)
+    columns = g[-1] // groups
+    taps = [Axis("batch", result[d - 1], sx[d] * dilations[d - 1], 0, sr[d - 1]) for d in spatial]
+    outer = [*taps, Axis("batch", result[-2], 1, 0, sr[-2])]
+    places = [Axis("step", g[d], sx[d] * steps[d - 1], sg[d]) for d in spatial]
+    inner = [Axis("step", g[0], sx[0], sg[0]), *places]
+    rank = len(g)
+    if groups == 1:
+        return Sum(low, high, outer, inner, columns, 1, g, range(rank))
+    own = Axis("batch", groups, result[-2], columns, columns)
+    order = [rank - 1, *range(rank - 1), rank]
+    return Sum(low, high, [own, *outer], inner, columns, 1, (*g[:-1], groups, columns), order)
+
+
+def pays(op: Contraction, found: Sum) -> bool:
     """Whether tiles beat the generic loop nest."""
     extents = [found.columns, found.depth, *(a.extent for a in found.outer)]
     if not is_float(element(op.operands[0])) or 0 in extents:
         return False
     if found.columns == 1 or found.depth in (1, 2):
         return False
-    if isinstance(op, ConvolutionOp):  # depthwise or nearly so: a nest has channels for lanes
+    if not isinstance(op, DotOp):  # depthwise or nearly so: a nest has channels for lanes
         return op.groups.value.data == 1 or not isinstance(found.columns, int) or found.columns >= 4
     few = isinstance(found.rows, int) and found.rows <= 4
     runs = [(a.x, a.w) for a in joined(found.inner)] == [(1, 1)]
@@ -172,7 +215,7 @@ def pays(op: DotOp | ConvolutionOp, found: Sum) -> bool:
 
 
 def contract(
-    op: DotOp | ConvolutionOp, found: Sum, target: Target, emit: Emit, packed: Packed
+    op: Contraction, found: Sum, target: Target, emit: Emit, packed: Packed
 ) -> SSAValue:
     """The contraction, of ``x`` in place and of ``w`` in a form of which vectors are read."""
     x, w = op.operands
@@ -188,6 +231,9 @@ def contract(
     elif form == "rows":
         w, found = rows_by_columns(emit, w, found), relaid(found, None)
         found = replace(found, stride=1)
+    pieces = pieces_of(found, element(x)) if form == "in place" else 1
+    if pieces > 1:
+        found = in_pieces(found, pieces, product(shape_of(op.result)))
     if any(found.low) or any(found.high):
         x = emit(PadOp(x, emit(ConstantOp(zero)), found.low, found.high))
     outer = joined(found.outer)
@@ -203,7 +249,36 @@ def contract(
         Axis("panel", tiles.ceil(found.columns, lanes), w=apart, y=lanes),
         Axis("column", found.columns, w=stride, y=1),
     ]
-    return emit(ContractOp(x, w, shape_of(op.result), axes, lanes, packed=form == "panels"))
+    shape = shape_of(op.result)
+    if pieces == 1:
+        return emit(ContractOp(x, w, shape, axes, lanes, packed=form == "panels"))
+    parts = emit(ContractOp(x, w, (pieces, *shape), axes, lanes))
+    return emit(ReduceOp(parts, "sum", [0]))
+
+
+def pieces_of(found: Sum, kind: Attribute) -> int:
+    """Into how many pieces, of one length, a sum is cut that is much longer than the result is large.
+
+    One task for each of them reads both operands once, where tasks for parts of the result
+    would read them again and again: gradients of filters, sums over a batch.
+    """
+    total, extent, depth = found.rows * found.columns, found.inner[0].extent, found.depth
+    if found.own or not isinstance(kind, Float32Type | Float64Type):
+        return 1
+    if not (isinstance(total, int) and isinstance(extent, int) and isinstance(depth, int)):
+        return 1
+    most = min(PIECES, depth // PIECE, PIECES_SIZE // max(1, total))
+    return max((n for n in range(1, most + 1) if extent % n == 0), default=1)
+
+
+def in_pieces(found: Sum, pieces: int, size: Dim) -> Sum:
+    """``found`` with one result of ``size`` elements for each piece of its outermost index."""
+    first, *inner = found.inner
+    extent = first.extent // pieces
+    piece = Axis("batch", pieces, first.x * extent, first.w * extent, size)
+    return replace(
+        found, outer=[piece, *found.outer], inner=[replace(first, extent=extent), *inner]
+    )
 
 
 # The right operand

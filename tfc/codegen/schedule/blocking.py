@@ -91,7 +91,7 @@ class Blocking:
 def choose(p: Problem) -> Blocking:
     """The blocking of a contraction, by what was measured."""
     users, depth = p.users, p.depth
-    apart = max((guess(a.w) for a in p.sums), default=1) * p.size
+    apart = guess(p.sums[-1].w) * p.size
     ragged = not p.masked and guess(p.column.extent) % p.lanes != 0
     spread = not p.packed and apart > tiles.NEAR_BYTES
     copies_w = not p.packed and (
@@ -99,24 +99,28 @@ def choose(p: Problem) -> Blocking:
     )
     swept = spread and not copies_w
     width = p.lanes * (p.computed if copies_w else p.size)
-    chunk = tiles.SWEPT if swept else (tiles.COPY_BYTES if copies_w else tiles.PANEL_BYTES) // width
+    panel = tiles.PANEL_BYTES if p.height >= tiles.TALL else tiles.LOW_PANEL_BYTES
+    most = tiles.COPY_BYTES if copies_w else panel if p.packed else tiles.CHUNK_BYTES
+    chunk = tiles.SWEPT if swept else most // width
     copies_x = p.row.x == 1 and p.rows != 1 and guess(p.sums[-1].x) * p.size > tiles.NEAR_BYTES
     rows = min(tiles.BLOCK_ROWS, tiles.BLOCK_BYTES // max(1, min(depth, chunk) * p.size))
     if copies_x:
-        rows = min(rows, max(p.height, tiles.COPY_BYTES // max(1, min(depth, chunk) * p.size)))
+        chunk = min(chunk, tiles.COPIED_TERMS)
+        rows = min(rows, max(p.height, 3 * tiles.COPY_BYTES // (2 * min(depth, chunk) * p.size)))
     rows = max(4 * p.height, rows)
     panels = 1
     if swept:
         panels = max(1, min(-(-tiles.SWEPT_COLUMNS // p.lanes), guess(p.panels) // 4))
     elif min(rows, users) * depth * p.size > tiles.BLOCK_BYTES or copies_x:
         panels = 8
-    pieces = tiles.COPY_TASKS if copies_w or copies_x else tiles.TASKS
+    elif spread and depth <= tiles.THIN and users >= 256:
+        rows, panels = 64, 8  # the result is what costs: it is written row after row
     others = guess(p.elsewhere) * -(-guess(p.panels) // panels)
-    while panels > 1 and not swept and others * -(-users // rows) < pieces:
+    while panels > 1 and not swept and others * -(-users // rows) < tiles.TASKS:
         panels = -(-panels // 2)
         others = guess(p.elsewhere) * -(-guess(p.panels) // panels)
     if all(isinstance(n, int) for n in (p.rows, p.items, p.panels, p.elsewhere)) and others:
-        rows = max(2 * p.height, min(rows, -(-users // -(-pieces // others))))
+        rows = max(2 * p.height, min(rows, -(-users // -(-tiles.TASKS // others))))
     return Blocking(rows, panels, max(2, chunk), copies_w, copies_x)
 
 

@@ -447,6 +447,9 @@ class _Generator:
         height = sums[0].type.get_shape()[0]  # pyright: ignore # a tile
         cut = not (isinstance(low, int) and isinstance(high, int))
         unroll = UNROLL if cut and height > 1 else _unroll(self.depth.extent, height)
+        tight = height * self.lanes // self.native >= tiles.TIGHT and self.sum.count != 1
+        if _overlap(x, height) or tight:
+            unroll = 1
         extent, length = self.depth.extent, self.sum.length if len(self.sum.inner) == 1 else 0
         whole = isinstance(extent, int) and extent % unroll == 0 and length % unroll == 0
         main = high if whole else low + (high - low) // unroll * unroll
@@ -572,6 +575,15 @@ def _unroll(depth: Dim, height: int) -> int:
     if not isinstance(depth, int):
         return wanted
     return next((u for u in (wanted, wanted + 1) if depth % u == 0), wanted)
+
+
+def _overlap(x: Operand, height: int) -> bool:
+    """Whether the next terms of a tile are rows of it: LLVM would keep what two of them share in
+    registers that the accumulators need (14x2 tiles ran at a third of the speed)."""
+    row, term = x.row, x.moves[-1]
+    if not (isinstance(row, int) and isinstance(term, int) and row and term):
+        return False
+    return max(row, term) % min(row, term) == 0 and max(row, term) // min(row, term) < height
 
 
 def bytes_of(kind: Attribute) -> int:

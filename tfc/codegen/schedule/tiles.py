@@ -25,8 +25,15 @@ HEIGHTS: Mapping[tuple[int, int], Mapping[int, int]] = {
 }
 """Tiles that were measured not to spill."""
 
-PANEL_BYTES = 640 * 1024
-"""The largest stretch of a panel that is read for one tile: it stays in the L2 cache."""
+PANEL_BYTES, LOW_PANEL_BYTES, TALL = 640 * 1024, 200 * 1024, 10
+"""The largest stretch of a panel that is read for one tile: it stays in the L2 cache. Tiles of fewer rows
+than `TALL` read a panel faster than that supplies it, unless a good part of it is still in the L1 cache."""
+
+TIGHT = 26
+"""Accumulators that leave no registers for two steps of the sum at once, where it is cut into chunks."""
+
+CHUNK_BYTES = 100 * 1024
+"""The same of a right operand that is read where it stands."""
 
 BLOCK_BYTES, BLOCK_ROWS = 512 * 1024, 384
 """Rows of the left operand that are used for one panel before the next: they stay there too."""
@@ -40,12 +47,19 @@ COPIED_ROWS = 16
 COPY_BYTES = 64 * 1024
 """The largest copy: it stands on the stack of a thread."""
 
+COPIED_TERMS = 128
+"""Terms of the sum in a chunk, where rows are copied, too."""
+
+THIN = 128
+"""A sum of so few terms that the result costs as much to write."""
+
 SWEPT, SWEPT_COLUMNS = 16, 1024
 """Where few rows use a right operand whose rows are far apart: so many of its rows are walked along
 together, for so many columns at a time, as memory likes it."""
 
-TASKS, COPY_TASKS = 32, 16
-"""Least number of pieces that the work is cut into where it can be; fewer where each makes copies."""
+TASKS = 10
+"""Least number of pieces that the work is cut into where it can be. (More cost more than they help a few
+threads: each reads its panel again; 32 took 1.6 times as long where panels are large and rows few.)"""
 
 LATENCY = 8
 """Multiply-adds in flight that keep the units busy: two of them, each four cycles deep."""

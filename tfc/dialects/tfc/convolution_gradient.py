@@ -1,16 +1,16 @@
-"""The gradients of a convolution to its input and to its filter: convolutions themselves."""
+"""The gradients of a convolution: to its input, a convolution itself, and to its filter, a sum of products."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.irdl import operand_def, prop_def, result_def
 
-from tfc.dialects.tfc.base import Emit, Sample, TensorOp, float_range, ints, tfc_op
-from tfc.dialects.tfc.contraction import ConvolutionOp
+from tfc.dialects.tfc.base import Access, Emit, Sample, float_range, ints, tfc_op
+from tfc.dialects.tfc.contraction import ContractionOp, ConvolutionOp
 from tfc.dialects.tfc.formula import Formula
 from tfc.dialects.tfc.reduce import accumulated
 from tfc.dialects.tfc.shape import Integer, IntList, ReverseOp, integer, known, padded
@@ -29,7 +29,7 @@ from tfc.dims import Dim
 from tfc.errors import require
 
 
-class ConvolutionGradOp(TensorOp):
+class ConvolutionGradOp(ContractionOp):
     """What the two gradients of a convolution share."""
 
     def amounts(self) -> list[list[int]]:
@@ -227,21 +227,27 @@ class ConvBackpropFilterOp(ConvolutionGradOp):
         amounts = [(k - 1) * d + (m - 1) * s + 1 - n - b for k, n, m, s, d, b in each]
         return [a if isinstance(a, int) else None for a in amounts]
 
-    def decompose(self, emit: Emit) -> Sequence[SSAValue]:
-        f, (strides, dilations, low, _), groups = Formula(emit), self.amounts(), self.group_count()
-        rank = len(strides)
-        spatial = list(range(1, rank + 1))
-        high = [a for a in self._high() if a is not None]
-        x = _padded(emit, self.x, low, high, [0] * rank)
-        # The batch is summed over: it takes the place of channels, group by group.
-        batch, *extents, channels = shape_of(x)
-        split = f.reshape(x, [batch, *extents, groups, channels // groups])
-        turned = f.transpose(split, [rank + 2, *spatial, rank + 1, 0])
-        x = f.reshape(turned, [channels // groups, *extents, groups * batch])
-        g = f.transpose(self.g, [*spatial, 0, rank + 1])
-        zeros = [0] * rank
-        result = emit(ConvolutionOp(x, g, dilations, strides, zeros, zeros, groups))
-        return [f.transpose(result, [*spatial, 0, rank + 1])]
+    def value_at(self, at: Access, index: Sequence[Dim]) -> SSAValue:
+        x, g, groups = shape_of(self.x), shape_of(self.g), self.group_count()
+        *taps, channel, output = index
+        group: Dim = 0 if groups == 1 else output // (g[-1] // groups)
+        of = channel + group * (x[-1] // groups)
+
+        def pair(inner: Sequence[Dim], total: SSAValue, then: Callable[..., SSAValue]) -> SSAValue:
+            item, *places = inner
+            where: list[Dim] = []
+            inside: list[tuple[Dim, Dim]] = []
+            each = zip(places, taps, x[1:-1], *self.amounts(), strict=True)
+            for place, tap, n, stride, dilation, low, high in each:
+                where.append(place * stride + tap * dilation - low)
+                inside += [(where[-1], n)] if low or high else []
+
+            def product() -> SSAValue:
+                return then(at.read(0, [item, *where, of]), at.read(1, [item, *places, output]))
+
+            return at.guard(inside, product, lambda: total)
+
+        return self.sum_of_products(at, g[:-1], pair)
 
     def reference(self, *args: Array) -> Array:
         x, g = (accumulated(a) for a in args)
