@@ -196,13 +196,11 @@ def _are_updates(op: Operation, homes: Collection[Group], groups: Mapping[Operat
 
     They become one, as a step of Adadelta, which makes two variables of one difference.
     """
-    reads = [(groups.get(u), u) for home in homes for o in home.outputs for u in _users(o) if groups.get(u) is not home]
-    if not all(isinstance(u, LEAVING) or to is not None for to, u in reads):
-        return False
+    outside = [u for home in homes for o in home.outputs for u in _users(o) if groups.get(u) is not home]
     together = {id(home) for home in homes}
-    outside = [u for _, u in reads]
     return (
-        isinstance(op, ElementwiseOp)
+        all(isinstance(u, AssignOp) for u in outside)
+        and isinstance(op, ElementwiseOp)
         and all(home.kind == "nest" and _is_elementwise(home, op) for home in homes)
         and sum(len(home.members) for home in homes) < MAX_OPERATIONS
         and not any(id(groups.get(u)) in together for u in after(outside))
