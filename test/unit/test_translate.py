@@ -313,6 +313,30 @@ def test_outer_products_make_a_matmul(columns: int, element: str, cpu: str) -> N
     np.testing.assert_array_equal(y, 2 * (x @ w))
 
 
+@pytest.mark.parametrize("cpu", [*RUNNABLE, "native"])
+@pytest.mark.parametrize("lanes", [2, 4, 16, 32])
+def test_products_of_bytes_are_exact(lanes: int, cpu: str) -> None:
+    """The largest numbers of both signs among them: nothing saturates."""
+    column, row, tile = "vector<3x4xi8>", f"vector<{4 * lanes}xi8>", f"vector<3x{lanes}xi32>"
+    run = compiled(kernel("%x: memref<?xi8>, %w: memref<?xi8>, %y: memref<?xi32>", f"""
+      %four = arith.constant 4 : index
+      %n = arith.constant {lanes} : index
+      %a = kernel.load %x[%c0] rows %four : memref<?xi8>, {column}
+      %b = kernel.load %w[%c0] : memref<?xi8>, {row}
+      %t = kernel.load %y[%c0] rows %n : memref<?xi32>, {tile}
+      %r = kernel.dot_bytes %a, %b, %t : {column}, {row}, {tile} -> {tile}
+      kernel.store %r, %y[%c0] rows %n : {tile}, memref<?xi32>"""), cpu)  # fmt: skip
+    rng = np.random.default_rng(lanes)
+    x, w = rng.integers(0, 256, (3, 4)).astype(np.uint8), rng.integers(-128, 128, (lanes, 4)).astype(np.int8)
+    x[0], w[0], w[1] = 255, -128, 127
+    y = rng.integers(-9, 9, (3, lanes)).astype(np.int32)
+    y[1] = 2**31 - 1
+    with np.errstate(over="ignore"):
+        want = y + x.astype(np.int32) @ w.astype(np.int32).T
+    run(x, w, y)
+    np.testing.assert_array_equal(y, want)
+
+
 @pytest.mark.parametrize("cpu", RUNNABLE)
 @pytest.mark.parametrize(("side", "element"), [(2, "f32"), (4, "f64"), (8, "f32"), (16, "f32"), (16, "i8")])
 def test_square_tiles_are_transposed(side: int, element: str, cpu: str) -> None:

@@ -486,6 +486,26 @@ PREDICATES = (
 
 
 @irdl_op_definition
+class DotBytesOp(IRDLOperation):
+    """``tile[r, c] + sum over j of column[r, j] * row[4*c + j]``: four bytes a step, exactly.
+
+    The column ``vector<r x 4 x i8>`` holds unsigned numbers, the row ``vector<4*c x i8>`` signed ones,
+    the tile ``vector<r x c x i32>`` wraps around.
+    """
+
+    name = "kernel.dot_bytes"
+    column = operand_def(base(VectorType))
+    row = operand_def(base(VectorType))
+    tile = operand_def(base(VectorType))
+    result = result_def(base(VectorType))
+    traits = traits_def(Pure())
+    assembly_format = "$column `,` $row `,` $tile attr-dict `:` type($column) `,` type($row) `,` type($tile) `->` type($result)"
+
+    def __init__(self, column: SSAValue, row: SSAValue, tile: SSAValue) -> None:
+        super().__init__(operands=[column, row, tile], result_types=[tile.type])
+
+
+@irdl_op_definition
 class CompareOp(IRDLOperation):
     """``x predicate y`` in every lane, as ``i1`` (``arith.cmpi`` and ``arith.cmpf`` take scalars only)."""
 
@@ -597,7 +617,7 @@ def buffer_type(element: Attribute, size: int | None) -> MemRefType[Attribute]:
 
 OPS: list[type[Operation]] = [
     FuncOp, ParallelOp, LoadOp, GatherOp, StoreOp, ScratchOp, AlignedOp, PrefetchOp, LanesOp, MaskOp, SplatOp,
-    RowOp, TransposeOp, TileOp, OuterOp, CompareOp, SelectOp, CastOp, HalfOp, ReduceLanesOp, CheckOp,
+    RowOp, TransposeOp, TileOp, OuterOp, DotBytesOp, CompareOp, SelectOp, CastOp, HalfOp, ReduceLanesOp, CheckOp,
 ]  # fmt: skip
 
 Kernel = Dialect("kernel", OPS, [])

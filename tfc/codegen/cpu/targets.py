@@ -174,6 +174,13 @@ class Target:
         return bool(self.isa.masked) and width >= self.isa.masked
 
     @property
+    def dots_bytes(self) -> bool:
+        """Whether four products of bytes and their sum are one instruction (VNNI)."""
+        return bool(self.isa.vector_bits == 512 and "avx512vnni" in self.extensions) or (
+            self.isa.vector_bits == 256 and "avxvnni" in self.extensions
+        )
+
+    @property
     def features(self) -> str:
         """LLVM's feature string."""
         extra = ",".join(f"+{e}" for e in self.extensions)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from xdsl.ir import Operation
 
 from tfc.codegen.cpu.arith import combine
-from tfc.codegen.cpu.ir import Code, Kind, constant_int, shape_of
+from tfc.codegen.cpu.ir import Code, Kind, constant_int, literal, shape_of
 from tfc.dialects import kernel
 
 if TYPE_CHECKING:
@@ -101,6 +101,124 @@ def _outer(t: Translator, op: Operation) -> Value:
     ]
 
 
+def _dot_bytes(t: Translator, op: Operation) -> Value:
+    assert isinstance(op, kernel.DotBytesOp), "the table says so"
+    code, kind = t.code, shape_of(op.tile.type).kind
+    size = min(kind.lanes, code.target.vector_bits // 32)
+    part = Kind("i32", size)
+    parts = range(0, kind.lanes, size)
+    bytes_, row = shape_of(op.row.type).kind, t.text(op.row)
+    rows = [
+        code.bitcast(Kind("i8", 4 * size), _cut(code, bytes_, row, 4 * at, 4 * size), part) for at in parts
+    ]
+    step = _byte_step(code, part)
+    columns = [code.bitcast(Kind("i8", 4), c, Kind("i32")) for c in t.rows(op.column)]
+    prepared = [step.row(w) for w in rows]
+    result: list[str] = []
+    for column, tile in zip(columns, t.rows(op.tile), strict=True):
+        x = step.column(column)
+        sums = [_cut(code, kind, tile, at, size) for at in parts]
+        sums = [step.add(x, w, s) for w, s in zip(prepared, sums, strict=True)]
+        result.append(_joined(code, part, sums))
+    return result
+
+
+def _cut(code: Code, kind: Kind, value: str, first: int, lanes: int) -> str:
+    """Lanes ``first`` to ``first + lanes`` of a vector."""
+    if lanes == kind.lanes:
+        return value
+    return code.shuffle(kind, value, "poison", range(first, first + lanes))
+
+
+def _joined(code: Code, kind: Kind, parts: Sequence[str]) -> str:
+    """One vector of 2**n vectors."""
+    while len(parts) > 1:
+        both = range(2 * kind.lanes)
+        parts = [code.shuffle(kind, x, y, both) for x, y in zip(parts[::2], parts[1::2], strict=True)]
+        kind = Kind(kind.element, 2 * kind.lanes)
+    return parts[0]
+
+
+class _Bytes:
+    """Four products a lane, of bytes: by shifts and multiplications, as any machine can."""
+
+    def __init__(self, code: Code, kind: Kind) -> None:
+        self.code, self.kind = code, kind
+
+    def row(self, w: str) -> Sequence[str]:
+        """What is made of a row of the panel, once: its signed bytes."""
+        up = [self._shift("shl", w, 24 - 8 * j) for j in range(4)]
+        return [self._shift("ashr", u, 24) for u in up]
+
+    def column(self, x: str) -> Sequence[str]:
+        """What is made of four unsigned bytes of ``x``, for all lanes."""
+        code = self.code
+        ones = [code.op(f"and i32 {code.op(f'lshr i32 {x}, {8 * j}')}, 255") for j in range(4)]
+        return [code.splat(self.kind, o) for o in ones]
+
+    def add(self, x: Sequence[str], w: Sequence[str], total: str) -> str:
+        """``total`` and the products."""
+        for a, b in zip(x, w, strict=True):
+            total = multiply_add(self.code, self.kind, a, b, total)
+        return total
+
+    def _shift(self, name: str, value: str, by: int) -> str:
+        return self.code.op(f"{name} {self.kind.text} {value}, {literal(self.kind, by)}") if by else value
+
+
+class _Pairs(_Bytes):
+    """The same by an instruction that multiplies pairs of 16-bit numbers and adds two products."""
+
+    NAMES: ClassVar = {128: "sse2.pmadd.wd", 256: "avx2.pmadd.wd", 512: "avx512.pmaddw.d.512"}
+
+    def row(self, w: str) -> Sequence[str]:
+        short = Kind("i16", 2 * self.kind.lanes)
+        eight = literal(short, 8)
+        code, halves = self.code, self.code.bitcast(self.kind, w, Kind("i16", 2 * self.kind.lanes))
+        low = code.op(f"shl {short.text} {halves}, {eight}")
+        return [code.op(f"ashr {short.text} {v}, {eight}") for v in (low, halves)]
+
+    def column(self, x: str) -> Sequence[str]:
+        code, short = self.code, Kind("i16", 2 * self.kind.lanes)
+        low = code.op(f"and i32 {x}, 16711935")
+        high = code.op(f"and i32 {code.op(f'lshr i32 {x}, 8')}, 16711935")
+        return [code.bitcast(self.kind, code.splat(self.kind, v), short) for v in (low, high)]
+
+    def add(self, x: Sequence[str], w: Sequence[str], total: str) -> str:
+        code, short = self.code, Kind("i16", 2 * self.kind.lanes)
+        name = f"llvm.x86.{self.NAMES[32 * self.kind.lanes]}"
+        code.module.declare(name, self.kind.text, [short.text] * 2)
+        for a, b in zip(x, w, strict=True):
+            two = code.call(name, self.kind, [(short, a), (short, b)])
+            total = code.op(f"add {self.kind.text} {total}, {two}")
+        return total
+
+
+class _Quads(_Bytes):
+    """The same by one instruction."""
+
+    def row(self, w: str) -> Sequence[str]:
+        return [self.code.bitcast(self.kind, w, Kind("i8", 4 * self.kind.lanes))]
+
+    def column(self, x: str) -> Sequence[str]:
+        wide = self.code.splat(self.kind, x)
+        return [self.code.bitcast(self.kind, wide, Kind("i8", 4 * self.kind.lanes))]
+
+    def add(self, x: Sequence[str], w: Sequence[str], total: str) -> str:
+        code, four = self.code, Kind("i8", 4 * self.kind.lanes)
+        name = f"llvm.x86.avx512.vpdpbusd.{32 * self.kind.lanes}"
+        code.module.declare(name, self.kind.text, [self.kind.text, four.text, four.text])
+        return code.call(name, self.kind, [(self.kind, total), (four, x[0]), (four, w[0])])
+
+
+def _byte_step(code: Code, kind: Kind) -> _Bytes:
+    """The fastest way that the target has for vectors of ``kind``."""
+    target, bits = code.target, 32 * kind.lanes
+    if target.arch != "x86_64" or bits not in _Pairs.NAMES:
+        return _Bytes(code, kind)
+    return _Quads(code, kind) if target.dots_bytes else _Pairs(code, kind)
+
+
 def multiply_add(code: Code, kind: Kind, x: str, y: str, z: str) -> str:
     """``x*y + z``, fused where the target does that at no cost."""
     if kind.is_float:
@@ -148,6 +266,7 @@ RULES: dict[type[Operation], Rule] = {
     kernel.TransposeOp: _transpose,
     kernel.TileOp: _tile,
     kernel.OuterOp: _outer,
+    kernel.DotBytesOp: _dot_bytes,
     kernel.ReduceLanesOp: _reduce_lanes,
 }
 
