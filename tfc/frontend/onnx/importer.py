@@ -125,8 +125,10 @@ class GraphImporter:
         )
         return ModuleOp([main], sym_name=StringAttr(name) if name else None)
 
-    def subgraph(self, graph: onnx.GraphProto, outer: Scope) -> list[Value]:
-        """The results of a subgraph without inputs, which sees the values around it."""
+    def subgraph(
+        self, graph: onnx.GraphProto, outer: Scope, inputs: Sequence[Value] = ()
+    ) -> list[Value]:
+        """The results of a subgraph on ``inputs``, which sees the values around it."""
         initializers = outer.initializers | {i.name: i for i in graph.initializer}
         scope = Scope(
             self,
@@ -139,7 +141,13 @@ class GraphImporter:
         )
         for tensor in graph.initializer:
             scope.values.pop(tensor.name, None)
+        if len(inputs) != len(graph.input):
+            text = f"a subgraph takes {len(graph.input)} inputs, and is given {len(inputs)}"
+            raise ModelFileError(text)
+        scope.values |= {i.name: v for i, v in zip(graph.input, inputs, strict=True)}
+        at = self.emit.location
         self._nodes(graph.node, scope)
+        self.emit.location = at
         return [self._value(o.name, scope, "the subgraph") for o in graph.output]
 
     def _bound(self, info: onnx.ValueInfoProto, value: Any) -> SSAValue:

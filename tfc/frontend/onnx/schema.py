@@ -112,6 +112,9 @@ def _operands(definition: Definition) -> list[tuple[str, str, frozenset[str], bo
     ]
 
 
+_OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
+
+
 def check_operands(name: str, definition: Definition, types: Sequence[str | None]) -> None:
     """Raise `ModelFileError` unless the number and the element types of operands fit.
 
@@ -126,7 +129,7 @@ def check_operands(name: str, definition: Definition, types: Sequence[str | None
     for i, type_ in enumerate(types):
         operand, variable, allowed, homogeneous = operands[min(i, len(operands) - 1)]
         if type_ is None:
-            if i < definition.min_input:
+            if i < definition.min_input and definition.inputs[i].option != _OPTIONAL:
                 raise ModelFileError(f"{name}: input {operand!r} is left out")
             continue
         if type_ not in allowed:

@@ -40,6 +40,7 @@ FAMILIES = (
     "control",
     "sequence",
     "quantize",
+    "recurrent",
 )
 
 _table: dict[str, list[tuple[int, Importer]]] = {}
