@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from test_host import ADD, TARGET, add_kernel, sum_program
 
+import tfc
 from tfc.codegen.cpu.objects import compile_llvm
 from tfc.codegen.host import describe_program, emit_host
 from tfc.codegen.pool import pool_llvm
@@ -207,3 +210,35 @@ def test_each_iteration_runs_once_whatever_the_timing() -> None:
         t.join()
     release()
     assert not wrong
+
+
+SHORT_OF_MEMORY = """
+import os, resource, sys
+import numpy as np
+import tfc
+
+model = tfc.load(sys.argv[1], threads=2)
+threads = lambda: len(os.listdir("/proc/self/task"))
+before = threads()
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + (64 << 20), resource.RLIM_INFINITY))
+try:
+    tfc.load(sys.argv[1], threads=200)
+except tfc.ArtifactError as error:
+    assert "gives no more threads" in str(error), error
+else:
+    raise AssertionError("200 stacks fit 64 MB")
+assert threads() == before, (threads(), before)
+x = np.ones((300, 300), np.float32)
+assert model(x).sum() == 2 * 300 * 300
+"""
+
+
+def test_threads_that_were_started_end_where_a_later_one_cannot_be(tmp_path: Path):
+    graph = tfc.Graph()
+    with graph.as_default():
+        x = tfc.placeholder(tfc.float32, [300, 300], name="x")
+        tfc.compile(x * 2.0, [x]).save(tmp_path / "model.so")
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path / "model.so")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

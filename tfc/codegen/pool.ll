@@ -12,6 +12,7 @@
 ;           first announces (sleepers, state), then looks (state, sleepers), all seq_cst, so
 ;           that no wake-up is lost. The caller waits for the active ones in the same way.
 ;   busy    a run that finds the pool at work executes serially.
+;   kept    workers with a number from here on end; so do those of a request that failed half-way.
 ;   users   handles that hold threads. The last one to go joins the workers, so a shared object
 ;           can be unloaded. A forked child has no workers: its runs are serial until it makes
 ;           a handle of its own.
@@ -22,7 +23,7 @@
 @tfc_busy = internal global i32 0, align 64
 @tfc_sleepers = internal global i32 0, align 64
 @tfc_waiting = internal global i32 0, align 4
-@tfc_stop = internal global i32 0, align 4
+@tfc_kept = internal global i32 ${max_threads}, align 4
 @tfc_admin = internal global i32 0, align 64
 @tfc_users = internal global i32 0, align 4
 @tfc_workers = internal global i32 0, align 4
@@ -136,8 +137,9 @@ sleep:
 check:
   %s2 = load atomic i64, ptr @tfc_state seq_cst, align 8
   %j2 = call i1 @tfc_joinable(i64 %s2, i64 %last, i64 %index)
-  %stopping = load atomic i32, ptr @tfc_stop seq_cst, align 4
-  %stop = icmp ne i32 %stopping, 0
+  %kept = load atomic i32, ptr @tfc_kept seq_cst, align 4
+  %kept64 = sext i32 %kept to i64
+  %stop = icmp sge i64 %index, %kept64
   %up = or i1 %j2, %stop
   br i1 %up, label %awake, label %wait
 wait:
@@ -319,6 +321,7 @@ renew:
   store i32 %self, ptr @tfc_owner, align 4
   br label %enter
 enter:
+  %had = load i32, ptr @tfc_workers, align 4
   %sm = call i32 @pthread_sigmask(i32 ${sig_setmask}, ptr %all, ptr %mask)
   br label %grow
 grow:
@@ -332,7 +335,10 @@ create:
   %number = inttoptr i64 %index to ptr
   %failed = call i32 @pthread_create(ptr %place, ptr null, ptr @tfc_worker, ptr %number)
   %bad = icmp ne i32 %failed, 0
-  br i1 %bad, label %out, label %created
+  br i1 %bad, label %undo, label %created
+undo:
+  call void @tfc_keep(i32 %had)
+  br label %out
 created:
   store i32 %with, ptr @tfc_workers, align 4
   br label %grow
@@ -342,7 +348,7 @@ good:
   store i32 %users1, ptr @tfc_users, align 4
   br label %out
 out:
-  %result = phi i32 [ 0, %good ], [ 1, %create ]
+  %result = phi i32 [ 0, %good ], [ 1, %undo ]
   %sm2 = call i32 @pthread_sigmask(i32 ${sig_setmask}, ptr %mask, ptr null)
   store atomic i32 0, ptr @tfc_admin seq_cst, align 4
   ret i32 %result
@@ -363,15 +369,25 @@ leave:
   %last = icmp eq i32 %users1, 0
   br i1 %last, label %stop, label %out
 stop:
-  store atomic i32 1, ptr @tfc_stop seq_cst, align 4
+  call void @tfc_keep(i32 0)
+  br label %out
+out:
+  store atomic i32 0, ptr @tfc_admin seq_cst, align 4
+  ret void
+}
+
+; End all workers but the first %count; the caller has the administrator's lock.
+define internal void @tfc_keep(i32 %count) nounwind {
+entry:
+  store atomic i32 %count, ptr @tfc_kept seq_cst, align 4
   %l1 = call i32 @pthread_mutex_lock(ptr @tfc_mutex)
   %b = call i32 @pthread_cond_broadcast(ptr @tfc_wake)
   %l2 = call i32 @pthread_mutex_unlock(ptr @tfc_mutex)
   br label %join
 join:
   %have = load i32, ptr @tfc_workers, align 4
-  %none = icmp eq i32 %have, 0
-  br i1 %none, label %stopped, label %one
+  %none = icmp sle i32 %have, %count
+  br i1 %none, label %ended, label %one
 one:
   %less = sub i32 %have, 1
   %index = zext i32 %less to i64
@@ -380,10 +396,7 @@ one:
   %j = call i32 @pthread_join(i64 %thread, ptr null)
   store i32 %less, ptr @tfc_workers, align 4
   br label %join
-stopped:
-  store atomic i32 0, ptr @tfc_stop seq_cst, align 4
-  br label %out
-out:
-  store atomic i32 0, ptr @tfc_admin seq_cst, align 4
+ended:
+  store atomic i32 ${max_threads}, ptr @tfc_kept seq_cst, align 4
   ret void
 }
