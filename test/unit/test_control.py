@@ -9,6 +9,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from control_programs import random_program
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
 
@@ -16,6 +19,7 @@ import tfc
 from tfc import compiler
 from tfc.dialects import context
 from tfc.dialects.tfc.control import shown_value
+from tfc.dialects.tfc.state import VariableOp
 from tfc.dialects.tfc.types import element_of, tensor_type
 from tfc.errors import RunError
 from tfc.options import Options
@@ -185,3 +189,45 @@ def test_an_artifact_does_the_same(rounds: int, tmp_path: Path, capfd: pytest.Ca
         assert found == expected
     else:
         np.testing.assert_array_equal(found[0], expected[0])
+
+
+# Random programs.
+
+
+def check_random(seed: int, threads: int, validate: bool = False) -> None:
+    """A random program, compiled, does the same as the interpreter: results, variables, messages."""
+    program = random_program(seed)
+    chance = np.random.default_rng(seed)
+    x, y = (chance.standard_normal(s).astype(np.float32) for s in ((3, 4), (4,)))
+    inputs = [x, y, np.array(seed % 5, np.int32)]
+    names = sorted({op.variable.data for op in program.walk() if isinstance(op, VariableOp)})
+    state: dict[str, np.ndarray] = {}
+    options = Options(threads=threads, validate_each_pass=validate)
+    model = compiler.load(compiler.lower(program.clone(), options))
+    kept = {port.name: model.variable(k) for k, port in enumerate(model.manifest.variables)}
+    for _ in range(2):
+        expected = interpret(program, inputs, state)
+        found = model.run(inputs)
+        for a, b in zip(expected[:3], found, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        for name in names:
+            if name in kept and name in state:
+                np.testing.assert_allclose(state[name], kept[name], rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 1 << 30), st.sampled_from([1, 2]))
+def test_random_programs_do_what_they_mean(seed: int, threads: int) -> None:
+    check_random(seed, threads)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 1 << 30), st.sampled_from([1, 2]))
+def test_many_random_programs(seed: int, threads: int) -> None:
+    check_random(seed, threads)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_pass_keeps_what_random_programs_mean(seed: int) -> None:
+    check_random(seed, 1, validate=True)

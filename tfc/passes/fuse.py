@@ -56,6 +56,7 @@ from tfc.dialects.tfc.types import shape_of
 from tfc.dims import Dim
 from tfc.location import fuse as fuse_locations
 from tfc.passes.blocks import blocks_of
+from tfc.passes.effects import is_dead
 
 MAX_OPERATIONS = 64
 """Operations in one kernel: more live values than this spill."""
@@ -424,8 +425,7 @@ def _move_behind(fusion: FusionOp, ops: Sequence[Operation]) -> None:
 
 def _remove_dead(block: Block) -> None:
     for op in reversed(list(block.ops)):
-        unused = not any(r.uses for r in op.results)
-        if isinstance(op, TensorOp) and unused and fusible(op):
+        if isinstance(op, TensorOp) and is_dead(op):
             op.detach()
             op.erase()
 

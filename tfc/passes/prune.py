@@ -38,7 +38,7 @@ def _prune(parent: Operation) -> None:
 def prune_block(block: Block) -> None:
     """Drop the dead operations of ``block`` and of the regions inside it."""
     for op in list(block.ops)[::-1]:
-        if op.results and is_dead(op):
+        if (op.results or op.regions) and is_dead(op):
             block.erase_op(op)
         elif op.regions:
             _prune(op)
