@@ -11,24 +11,30 @@ The stages are those of `tfc.passes.pipeline`; everything after them stands here
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xdsl.dialects.builtin import ModuleOp
+import numpy as np
+from xdsl.dialects.builtin import DictionaryAttr, ModuleOp
 
 from tfc.codegen import build
 from tfc.codegen.artifact.manifest import Manifest
-from tfc.codegen.artifact.weights import Weights
+from tfc.codegen.artifact.weights import ALIGNMENT, Content, Weights
 from tfc.codegen.cache import object_cache
 from tfc.codegen.cpu.objects import compile_all
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.cpu.translate import translate
 from tfc.codegen.host import describe_program, emit_host
+from tfc.codegen.interface import NO_MEMORY, NULL_POINTER
 from tfc.codegen.known import KnownKernels
 from tfc.codegen.pool import pool_llvm
+from tfc.codegen.state import state_llvm
 from tfc.dialects import host, kernel
+from tfc.dialects.tfc.state import INITIAL
+from tfc.dialects.tfc.types import LiteralAttr
 from tfc.options import Options
 from tfc.passes.count_work import CountWork, Work
 from tfc.passes.instrumentation import Instrument, from_environment
@@ -70,9 +76,33 @@ class Lowered:
 
     @property
     def weights(self) -> Weights:
-        """The bytes of the constants, read when they are written."""
-        parts = [(op.offset.value.data, op.value.data) for op in self.constants]
-        return Weights(parts, self.program.weights.value.data)
+        """The bytes of the constants and of initial values, read when they are written."""
+        parts: list[tuple[int, Content]] = [(op.offset.value.data, op.value.data) for op in self.constants]
+        places, size = self._places()
+        parts += [(at, self.initial[name].data) for name, at in places.items() if at is not None]
+        return Weights(parts, size)
+
+    @property
+    def initial(self) -> dict[str, LiteralAttr]:
+        """The initial values of variables by name, as far as the module says them."""
+        said = self.module.attributes.get(INITIAL)
+        known = said.data if isinstance(said, DictionaryAttr) else {}
+        return {n: v for n, v in known.items() if isinstance(v, LiteralAttr)}
+
+    @property
+    def initial_places(self) -> dict[str, int | None] | None:
+        """Where in the weights the initial value of each variable is; None where it is zeros."""
+        return self._places()[0] if INITIAL in self.module.attributes else None
+
+    def _places(self) -> tuple[dict[str, int | None], int]:
+        """The same, and the size of the weights with these values behind the constants."""
+        found, end = dict[str, int | None](), self.program.weights.value.data
+        for name, value in self.initial.items():
+            found[name] = None
+            if not _is_zeros(value):
+                found[name] = end = -(-end // ALIGNMENT) * ALIGNMENT
+                end += value.data.array.nbytes
+        return found, end
 
 
 @dataclass(frozen=True)
@@ -124,8 +154,40 @@ def emit_llvm(lowered: Lowered, *, in_process: bool = False) -> tuple[str, Manif
     kernels = translate(functions, lowered.target, messages, linkage="internal")
     manifest = _describe(lowered, messages)
     interface = _interface(lowered, manifest, bound_weights=in_process, shared_pool=in_process)
-    pool = "" if in_process else pool_llvm(lowered.target.triple)
-    return "\n".join(part for part in (kernels, interface, pool) if part), manifest
+    if in_process:
+        return _one_module(kernels, interface), manifest
+    pool = pool_llvm(lowered.target.triple)
+    return _one_module(kernels, interface, pool, _state(lowered, manifest)), manifest
+
+
+def _is_zeros(value: LiteralAttr) -> bool:
+    """Whether all bits are 0: then memory that is cleared has the value."""
+    array = value.data.array
+    if value.data.is_splat and array.size:
+        array = array.reshape(-1)[:1]
+    return not np.ascontiguousarray(array).reshape(-1).view(np.uint8).any()
+
+
+def _one_module(*parts: str) -> str:
+    """Texts of several modules as one: what one declares, another defines or declares too."""
+    text = "\n".join(p for p in parts if p)
+    known = {m[1] for m in re.finditer(r"^define [^@]*@(\w+)", text, re.MULTILINE)}
+    lines = list[str]()
+    for line in text.split("\n"):
+        declared = re.match(r"declare [^@]*@([\w.]+)|@(\w+) = external", line)
+        if declared is None:
+            lines.append(line)
+        elif (name := declared[1] or declared[2]) not in known:
+            known.add(name)
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _state(lowered: Lowered, manifest: Manifest) -> str:
+    """The functions of a model with variables; empty for one without."""
+    if not manifest.variables:
+        return ""
+    return state_llvm(manifest, lowered.initial_places, NULL_POINTER, NO_MEMORY)
 
 
 def emit_object(
@@ -154,6 +216,8 @@ def emit_object(
     others = [f'target triple = "{target.triple}"\n{build.declarations([*functions])}{interface}']
     if not in_process:
         others.append(pool_llvm(target.triple, exported=True))
+        if state := _state(lowered, manifest):
+            others.append(f'target triple = "{target.triple}"\n{state}')
     objects = compile_all([*texts, *others], target)
     for name, data in zip(fresh, objects, strict=False):
         made[name] = data
@@ -164,11 +228,13 @@ def emit_object(
 
 def _describe(lowered: Lowered, messages: Sequence[str]) -> Manifest:
     threads = lowered.options.threads
-    return describe_program(lowered.program, lowered.target, messages, threads=threads)
+    manifest = describe_program(lowered.program, lowered.target, messages, threads=threads)
+    return replace(manifest, weights_size=lowered.weights.size)
 
 
 def _interface(lowered: Lowered, manifest: Manifest, **how: bool) -> str:
-    return emit_host(lowered.program, lowered.kernels, manifest, **how)
+    stateful = bool(manifest.variables) and not how["bound_weights"]
+    return emit_host(lowered.program, lowered.kernels, manifest, stateful=stateful, **how)
 
 
 def emit(lowered: Lowered) -> Binary:
@@ -185,7 +251,11 @@ def load(lowered: Lowered, *, profiled: bool = False) -> Program:
     data, manifest = emit_object(lowered, in_process=True, profiled=profiled)
     library = load_object(data)
     constants = [op.value.data.contiguous() for op in lowered.constants]
-    return Program(library.address, manifest.name, constants=constants, keep=library)
+    program = Program(library.address, manifest.name, constants=constants, keep=library)
+    program.initial = {n: v.data.array for n, v in lowered.initial.items()}
+    if program.initial:
+        program.initialize()
+    return program
 
 
 def save(binary: Binary, path: str | os.PathLike[str]) -> None:

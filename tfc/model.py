@@ -136,6 +136,46 @@ class Compiled:
 
         save(emit(self._lowered), path)
 
+    @property
+    def variables(self) -> dict[str, Array]:
+        """The variables by name: arrays that are the model's state, to be read and written."""
+        ports = self._program.manifest.variables
+        return {p.name: self._program.variable(k) for k, p in enumerate(ports)}
+
+    def initialize(self) -> None:
+        """Give the variables their initial values again: those of the session that it was compiled with, or
+        what the initializers gave."""
+        self._program.initialize()
+
+    def save_variables(self, path: str | os.PathLike[str]) -> None:
+        """Write the variables to a checkpoint that `tf.train.Saver` and ``NAME_restore`` in C read.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        from tfc.checkpoint.bundle import write_bundle
+
+        write_bundle(path, self.variables)
+
+    def restore_variables(self, path: str | os.PathLike[str]) -> None:
+        """Read the variables from a checkpoint: all of them, or none if one does not fit.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or it lacks a variable or has another shape for it.
+        """
+        from tfc.checkpoint.bundle import Bundle
+        from tfc.errors import CheckpointError
+
+        bundle, variables = Bundle(os.fspath(path)), self.variables
+        values = {n: bundle.read(n) for n in variables}
+        for name, value in values.items():
+            wanted = variables[name]
+            if (value.dtype, value.shape) != (wanted.dtype, wanted.shape):
+                message = f"{name!r} is {wanted.dtype}{list(wanted.shape)}, and {value.dtype}{list(value.shape)} in the checkpoint"
+                raise CheckpointError(message, where=os.fspath(path))
+        for name, value in values.items():
+            variables[name][...] = value
+
     def __repr__(self) -> str:
         def side(signatures: Sequence[Signature]) -> str:
             return ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in signatures)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import DictionaryAttr, FileLineColLoc, IntAttr, ModuleOp, StringAttr
 from xdsl.ir import Operation
 from xdsl.parser import Parser
 from xdsl.printer import Printer
@@ -143,6 +143,9 @@ def _load(file: Path) -> Literal:
 def _literals(module: ModuleOp) -> Iterable[Literal]:
     from tfc.dialects.tfc.types import LiteralAttr
 
+    initial = module.attributes.get("tfc.initial")
+    if isinstance(initial, DictionaryAttr):
+        yield from (v.data for v in initial.data.values() if isinstance(v, LiteralAttr))
     for op in module.walk():
         for attribute in op.properties.values():
             if isinstance(attribute, LiteralAttr):

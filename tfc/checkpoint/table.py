@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from tfc.checkpoint.crc import crc32c, masked
 from tfc.checkpoint.wire import varint, varint_at
@@ -26,24 +27,68 @@ BLOCK_SIZE = 1 << 18
 _FOOTER, _HANDLES, _RESTART = 48, 40, 16
 
 
+@dataclass
+class Table:
+    """The file of a table, and where its parts are.
+
+    Attributes:
+        ends: where the value of each key ends.
+        blocks: where the entries of each block begin, and where its checksum stands.
+    """
+
+    data: bytearray = field(default_factory=bytearray)
+    ends: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    blocks: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+
+    def append(self, block: _Block) -> bytes:
+        """Write a block; gives its handle."""
+        start, contents = len(self.data), block.contents()
+        plain = contents + b"\0"
+        self.data += plain + struct.pack("<I", masked(crc32c(plain)))
+        self.ends.update((k, start + end) for k, end in block.ends.items())
+        self.blocks.append((start, start + len(plain)))
+        return varint(start) + varint(len(contents))
+
+
 def table_bytes(entries: Mapping[bytes, bytes]) -> bytes:
-    """The file of a table: canonical, equal entries give equal bytes."""
-    written, blocks = bytearray(), dict[bytes, bytes]()
-    block = _Block()
-    for key in sorted(entries):
+    """The file of a table: equal entries give equal bytes, those that TensorFlow writes."""
+    return bytes(table_of(entries).data)
+
+
+def table_of(entries: Mapping[bytes, bytes]) -> Table:
+    """The same with the places of its parts; of the blocks those with entries."""
+    table, block, index = Table(), _Block(), _Block(interval=1)
+    keys = sorted(entries)
+    for key, following in zip(keys, [*keys[1:], None], strict=False):
         block.add(key, entries[key])
-        if len(block.data) >= BLOCK_SIZE:
-            blocks[key] = _append(written, block)
+        if following is None or block.size >= BLOCK_SIZE:
+            handle = table.append(block)
+            index.add(_successor(key) if following is None else _separator(key, following), handle)
             block = _Block()
-    if block.count or not blocks:
-        blocks[block.last] = _append(written, block)
-    meta = _append(written, _Block())
-    index = _Block(interval=1)
-    for key, handle in blocks.items():
-        index.add(key, handle)
-    handles = meta + _append(written, index)
-    written += handles + bytes(_HANDLES - len(handles)) + struct.pack("<Q", MAGIC)
-    return bytes(written)
+    entry_blocks = list(table.blocks)
+    handles = table.append(_Block()) + table.append(index)
+    table.blocks = entry_blocks
+    table.data += handles + bytes(_HANDLES - len(handles)) + struct.pack("<Q", MAGIC)
+    return table
+
+
+def _difference(x: bytes, y: bytes) -> int:
+    """Where two texts begin to differ."""
+    return next((k for k, (a, b) in enumerate(zip(x, y, strict=False)) if a != b), min(len(x), len(y)))
+
+
+def _separator(key: bytes, following: bytes) -> bytes:
+    """A short text that is not before ``key``, and before ``following``."""
+    at = _difference(key, following)
+    if at < min(len(key), len(following)) and key[at] + 1 < following[at]:
+        return key[:at] + bytes([key[at] + 1])
+    return key
+
+
+def _successor(key: bytes) -> bytes:
+    """A short text that is not before ``key``."""
+    at = next((k for k, byte in enumerate(key) if byte != 255), len(key))
+    return key[:at] + bytes([key[at] + 1]) if at < len(key) else key
 
 
 def read_table(data: bytes, where: str) -> dict[bytes, bytes]:
@@ -73,31 +118,25 @@ def read_table(data: bytes, where: str) -> dict[bytes, bytes]:
 class _Block:
     def __init__(self, interval: int = _RESTART) -> None:
         self.data, self.last, self.count, self.interval = bytearray(), b"", 0, interval
-        self.restarts: list[int] = []
+        self.restarts = [0]
+        self.ends: dict[bytes, int] = {}
 
     def add(self, key: bytes, value: bytes) -> None:
         shared = 0
-        if self.count % self.interval == 0:
+        if self.count and self.count % self.interval == 0:
             self.restarts.append(len(self.data))
-        else:
-            limit = min(len(key), len(self.last))
-            while shared < limit and key[shared] == self.last[shared]:
-                shared += 1
+        elif self.count:
+            shared = _difference(key, self.last)
         self.data += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
         self.last, self.count = key, self.count + 1
+        self.ends[key] = len(self.data)
+
+    @property
+    def size(self) -> int:
+        return len(self.data) + 4 * len(self.restarts) + 4
 
     def contents(self) -> bytes:
-        restarts = self.restarts or [0]
-        return bytes(self.data) + struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
-
-
-def _append(written: bytearray, block: _Block) -> bytes:
-    """Write a block; gives its handle."""
-    contents = block.contents()
-    handle = varint(len(written)) + varint(len(contents))
-    plain = contents + b"\0"
-    written += plain + struct.pack("<I", masked(crc32c(plain)))
-    return handle
+        return bytes(self.data) + struct.pack(f"<{len(self.restarts) + 1}I", *self.restarts, len(self.restarts))
 
 
 def _handle(data: bytes, at: int) -> tuple[int, tuple[int, int]]:

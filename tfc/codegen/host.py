@@ -58,6 +58,7 @@ from tfc.codegen.interface import (
 from tfc.codegen.isa import BASELINE, checked, missing_llvm
 from tfc.codegen.pool import DECLARATIONS, MAX_THREADS
 from tfc.codegen.run import Run, timed, times_function
+from tfc.codegen.state import ERRORS as STATE_ERRORS
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.types import dtype_of, shape_of
 from tfc.dims import Dim, evaluate
@@ -87,7 +88,7 @@ def describe_program(
         arena_size=program.arena_size,
         weights_size=program.weights.value.data,
         errors=(
-            *_errors(target, [d.name for d in dims], messages, program.requirements),
+            *_errors(target, [d.name for d in dims], messages, program.requirements, bool(variables)),
             *(ErrorMessage(k, o.message, o.place.data) for k, o in enumerate(asserts, len(messages) + 1)),
         ),
     )
@@ -99,12 +100,17 @@ def _described(given: Iterable[host.PortAttr]) -> Iterator[tuple[str, str, Seque
 
 
 def _errors(
-    target: Target, dims: Sequence[str], messages: Sequence[str], required: Sequence[tuple[Dim, str]]
+    target: Target,
+    dims: Sequence[str],
+    messages: Sequence[str],
+    required: Sequence[tuple[Dim, str]],
+    variables: bool,
 ) -> Iterator[ErrorMessage]:
     yield ErrorMessage(NULL_POINTER, "a pointer is null")
     yield ErrorMessage(NO_MEMORY, "out of memory")
     yield ErrorMessage(BAD_THREADS, f"the number of threads is not in 0..{MAX_THREADS}")
     yield ErrorMessage(NO_THREADS, "the system gives no more threads")
+    yield from STATE_ERRORS if variables else ()
     for k, feature in enumerate(checked(target.triple, target.required_features), 1):
         text = f"this CPU lacks {feature}; the model was compiled for {target.cpu}"
         yield ErrorMessage(MISSING_FEATURE - k, text)
@@ -124,6 +130,7 @@ def emit_host(
     bound_weights: bool = False,
     shared_pool: bool = False,
     profiled: bool = False,
+    stateful: bool = False,
 ) -> str:
     """LLVM IR of the C interface, to be put behind that of the kernels.
 
@@ -147,12 +154,13 @@ def emit_host(
         string_text(f"{name}_manifest", manifest.to_json()),
         _error_function(name, manifest.errors),
         missing_llvm(features),
-        _create(program, manifest, BASELINE if features else "", bound_weights, times),
+        _create(program, manifest, BASELINE if features else "", bound_weights, stateful, times),
         _destroy(name),
         _message_function(name),
         Expressions(manifest).size_function(),
         Run(program, kernels, manifest, bound_weights, profiled).text(),
         _variable_functions(name, len(manifest.variables)),
+        f"declare i32 @{name}_init(ptr) nounwind\n" if stateful else "",
     ]
     if Target.parse(target.triple, target.cpu).pointer_bits == 64:
         parts.append(dispatch_llvm(name))
@@ -204,7 +212,7 @@ def _message_function(name: str) -> str:
 
 
 def _create(
-    program: host.ProgramOp, manifest: Manifest, attributes: str, bound: bool, times: int = 0
+    program: host.ProgramOp, manifest: Manifest, attributes: str, bound: bool, stateful: bool, times: int = 0
 ) -> str:
     code, name = new_code(), manifest.name
     leave_if(code, code.op("icmp eq ptr %out, null"), f"i32 {NULL_POINTER}")
@@ -235,6 +243,8 @@ def _create(
     code.start("no_threads")
     _release(code, NO_THREADS)
     code.start("done")
+    if stateful:
+        code.op(f"call i32 @{name}_init(ptr %model)")
     code.do("store ptr %model, ptr %out, align 8")
     code.do("ret i32 0")
     head = f"i32 @{name}_create(ptr %out, i32 %given)"

@@ -26,7 +26,8 @@ from xdsl.ir import Attribute, Block, Region
 from xdsl.ir import Operation as Instruction
 
 from tfc.dialects.tfc.constant import ConstantOp
-from tfc.dialects.tfc.types import Array, element, shape_of, tensor_type
+from tfc.dialects.tfc.state import INITIAL
+from tfc.dialects.tfc.types import Array, LiteralAttr, element, shape_of, tensor_type
 from tfc.dims import Dim, Expr, symbol
 from tfc.errors import FeedError, GraphError
 from tfc.graph.building import Builder
@@ -121,7 +122,32 @@ def specialise(
         known = ", ".join(repr(_port(t)) for t in inputs)
         raise GraphError(f"there is no input {next(iter(given))!r}", help=f"the inputs are {known}")
     request = Request(graph, tensors, targets, inputs, types)
-    return extract(replace(request, frozen=_frozen(request, session)), name).module
+    frozen = _frozen(request, session)
+    found = extract(replace(request, frozen=frozen), name)
+    if changed := [v for v in graph.initializers if v.attrs["shared_name"] in found.effects and v not in frozen]:
+        values = _initial(graph, changed, session)
+        found.module.attributes[INITIAL] = DictionaryAttr(values)
+    return found.module
+
+
+def _initial(graph: Graph, variables: Sequence[Operation], session: Any) -> dict[str, LiteralAttr]:
+    """The values that variables begin with: those of the session, or what their initializers give."""
+    from tfc.graph.session import Session, get_default_session
+
+    found = session or get_default_session()
+    values: dict[Operation, Array] = {}
+    if found is not None and found.graph is graph:
+        known = [v for v in variables if found.is_initialized(v)]
+        values.update(zip(known, found.values_of(known), strict=True))
+    if missing := [v for v in variables if v not in values]:
+        scratch, needed = Session(graph=graph), dict.fromkeys(missing)
+        for v in graph.initializers:  # an initial value may be that of another variable
+            nodes = closure((), [graph.initializers[n] for n in needed], ())
+            if v in nodes:
+                needed.setdefault(v)
+        scratch.run([graph.initializers[v] for v in needed])
+        values.update(zip(missing, scratch.values_of(missing), strict=True))
+    return {v.attrs["shared_name"]: LiteralAttr.of(values[v]) for v in variables}
 
 
 def _frozen(request: Request, session: Any) -> Mapping[Operation, Array]:

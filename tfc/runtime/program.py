@@ -93,6 +93,8 @@ class Program:
         self._lock = threading.Lock()
         self._handle = self._create(threads)
         self._bound: dict[int, Array] = {}
+        self.initial: Mapping[str, Array] = {}
+        """Initial values of variables that are not part of the code."""
         said = self._function("message", ctypes.c_char_p, _pointer) if address(f"{name}_message") else None
         message = partial(_message, said, self._handle, self._lock)
         self._fail = partial(_fail, self.manifest.errors, self._error, message)
@@ -163,6 +165,14 @@ class Program:
             bind(self._handle, index, pointer_to(storage))
             self._bound[index] = storage
             self._forget()
+
+    def initialize(self) -> None:
+        """Give the variables their initial values."""
+        if self._address(f"{self._name}_init"):
+            self._function("init", _int, _pointer)(self._handle)
+            return
+        for k, port in enumerate(self.manifest.variables):
+            self.variable(k)[...] = self.initial.get(port.name, 0)
 
     def arena_size(self, extents: Mapping[str, int] | None = None) -> int:
         """Bytes of scratch memory that a run with these named dims needs."""

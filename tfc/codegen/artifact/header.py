@@ -160,7 +160,7 @@ int64_t {name}_arena_size(const int64_t *dims);
 /* Run the model. Inputs and outputs stand in declared order; dims: {order}. */
 int {name}_run({name}_model *model, const void *const *inputs, void *const *outputs, const int64_t *dims);
 
-/* The storage of variable `i`, zero at first; it belongs to the instance. */
+/* The storage of variable `i`; it belongs to the instance. */
 void *{name}_variable({name}_model *model, int i);
 
 /* The description of the model in JSON. */
@@ -219,6 +219,21 @@ static inline int {name}_call({name}_model *model, const {name}_args *args)
 def _variables(manifest: Manifest) -> Iterator[str]:
     name = manifest.name
     if manifest.variables:
+        yield f"""/* Give all variables their initial values again; those of a new instance have them. */
+int {name}_init({name}_model *model);
+
+/* One step: a run, which may change variables. */
+static inline int {name}_step({name}_model *model, const {name}_args *args)
+{{
+    return {name}_call(model, args);
+}}
+
+/* Write the variables to a checkpoint whose files begin with `path`: a TensorFlow bundle, which Python reads.
+ * Atomic: if the process is killed, the checkpoint that was there before is whole. */
+int {name}_save({name}_model *model, const char *path);
+
+/* Read the variables from a checkpoint of just these variables; all of them, or none if it is not whole. */
+int {name}_restore({name}_model *model, const char *path);"""
         yield f"""/* Keep variable `i` in `storage` of yours from now on; nothing is copied. Instances that are
  * given the same storage share the variable. */
 int {name}_bind_variable({name}_model *model, int i, void *storage);"""

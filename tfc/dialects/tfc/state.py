@@ -41,6 +41,9 @@ from tfc.dialects.tfc.types import (
 )
 from tfc.errors import require
 
+INITIAL = "tfc.initial"
+"""The attribute of a module that has the initial values of its variables, by name."""
+
 Token = base(ControlType)
 Handle = base(ResourceType)
 

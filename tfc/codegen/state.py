@@ -1,0 +1,134 @@
+"""The functions of a model with variables: initial values, and checkpoints from C.
+
+    NAME_init(model)              every variable has its initial value again
+    NAME_save(model, path)        a checkpoint that `tf.train.Saver` reads, written atomically
+    NAME_restore(model, path)     one of just these variables, from here or from a Saver: all or nothing
+
+`state.ll` says how it works. Hidden variables (the places of random streams) are no part of checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from tfc.checkpoint.bundle import DTYPES, HEADER_KEY, Entry, header
+from tfc.checkpoint.crc import tables
+from tfc.checkpoint.table import table_of
+from tfc.codegen.artifact.manifest import ErrorMessage, Manifest, Port
+from tfc.dims import evaluate
+
+FILE_ERROR, OTHER_VARIABLES, DAMAGED = -10, -11, -12
+"""Codes of ``NAME_save`` and ``NAME_restore``."""
+
+ERRORS = (
+    ErrorMessage(FILE_ERROR, "a file of the checkpoint cannot be opened, read or written"),
+    ErrorMessage(OTHER_VARIABLES, "the checkpoint is of other variables, or its index is damaged"),
+    ErrorMessage(DAMAGED, "the data of the checkpoint are damaged or cut off"),
+)
+
+_DECLARED = {
+    "strlen": "i64 @strlen(ptr)", "malloc": "ptr @malloc(i64)", "free": "void @free(ptr)",
+    "snprintf": "i32 @snprintf(ptr, i64, ptr, ...)", "strrchr": "ptr @strrchr(ptr, i32)",
+    "fopen": "ptr @fopen(ptr, ptr)", "fclose": "i32 @fclose(ptr)", "fflush": "i32 @fflush(ptr)",
+    "fileno": "i32 @fileno(ptr)", "fsync": "i32 @fsync(i32)", "open": "i32 @open(ptr, i32, ...)",
+    "close": "i32 @close(i32)", "fread": "i64 @fread(ptr, i64, i64, ptr)",
+    "fwrite": "i64 @fwrite(ptr, i64, i64, ptr)", "rename": "i32 @rename(ptr, ptr)",
+    "remove": "i32 @remove(ptr)", "memcpy": "ptr @memcpy(ptr, ptr, i64)",
+    "memset": "ptr @memset(ptr, i32, i64)", "memcmp": "i32 @memcmp(ptr, ptr, i64)",
+}  # fmt: skip
+
+FUNCTIONS = tuple(_DECLARED)
+"""What it needs of the C library."""
+
+
+def state_llvm(
+    manifest: Manifest, initial: Mapping[str, int | None] | None, null_pointer: int, no_memory: int
+) -> str:
+    """LLVM IR of these functions, a module of its own.
+
+    Args:
+        initial: where in the weights the initial values of variables are, by name; None for zeros. A
+            variable that is not named is hidden. Where all is left out, all are zeros, and none hidden.
+    """
+    name, ports = manifest.name, manifest.variables
+    shown = [k for k, p in enumerate(ports) if initial is None or p.name in initial]
+    order = sorted(shown, key=lambda k: ports[k].name.encode())
+    sizes = [_size(ports[k]) for k in order]
+    offsets = [sum(sizes[:k]) for k in range(len(sizes))]
+    entries = {
+        ports[k].name.encode(): _entry(ports[k], offset, size).to_bytes()
+        for k, offset, size in zip(order, offsets, sizes, strict=True)
+    }
+    table = table_of({HEADER_KEY: header(1), **entries})
+    places = [(initial or {}).get(p.name) for p in ports]
+    declared = [f"declare {text} nounwind" for text in _DECLARED.values()]
+    declared.append(f"declare ptr @{name}_variable(ptr, i32) nounwind")
+    weights = "null"
+    if any(p is not None for p in places):
+        weights = f"@{name}_weights"
+        declared.append(f"{weights} = external hidden constant i8, align 64")
+    text = files("tfc.codegen").joinpath("state.ll").read_text("utf-8")
+    total = sum(sizes)
+    return Template(text).substitute(
+        name=name,
+        declarations="\n".join(declared),
+        weights=weights,
+        length=len(table.data),
+        length_1=len(table.data) + 1,
+        template="".join(f"\\{b:02X}" for b in table.data),
+        tables=_array("[256 x i32]", [_array("i32", _signed(t.tolist())) for t in tables(8)]),
+        steps=_steps(),
+        count=len(order),
+        variables=_array("i32", order),
+        sizes=_array("i64", sizes),
+        holes=_array("i64", [table.ends[k] - 4 for k in entries]),
+        block_count=len(table.blocks),
+        blocks=_array("[2 x i64]", [_array("i64", b) for b in table.blocks]),
+        initial_count=len(ports),
+        places=_array("i64", [-1 if p is None else p for p in places]),
+        extents=_array("i64", map(_size, ports)),
+        total=total,
+        total_1=total + 1,
+        null_pointer=null_pointer,
+        no_memory=no_memory,
+        file_error=FILE_ERROR,
+        other=OTHER_VARIABLES,
+        damaged=DAMAGED,
+    )
+
+
+def _size(port: Port) -> int:
+    return evaluate(port.bytes, {})  # variables have static shapes
+
+
+def _entry(port: Port, offset: int, size: int) -> Entry:
+    shape = tuple(evaluate(d, {}) for d in port.shape)
+    return Entry(DTYPES[port.dtype], shape, 0, offset, size)
+
+
+def _array(kind: str, values: Any) -> str:
+    rows = [f"{kind} {v}" for v in values]
+    return f"[{', '.join(rows)}]" if rows else "zeroinitializer"
+
+
+def _signed(words: Sequence[int]) -> list[int]:
+    return [w - (1 << 32) if w >> 31 else w for w in words]
+
+
+def _steps() -> str:
+    """What the eight bytes of ``%x`` do to a checksum, each by a table of its own."""
+    lines: list[str] = []
+    for k in range(8):
+        lines += [
+            f"  %x{k} = lshr i64 %x, {8 * k}",
+            f"  %i{k} = and i64 %x{k}, 255",
+            f"  %p{k} = getelementptr [8 x [256 x i32]], ptr @tfc_state_tables, i64 0, i64 {7 - k}, i64 %i{k}",
+            f"  %t{k} = load i32, ptr %p{k}, align 4",
+        ]
+        if k:
+            lines.append(f"  %s{k} = xor i32 {'%t0' if k == 1 else f'%s{k - 1}'}, %t{k}")
+    lines[-1] = ""  # the last one is written with its result
+    return "\n".join(lines[:-1])
