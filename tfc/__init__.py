@@ -74,7 +74,9 @@ _NAMES: dict[str, str] = {
     "tfc.graph.tensor_array": "TensorArray",
     "tfc.graph.gradients": "AggregationMethod RegisterGradient UnconnectedGradients custom_gradient gradients",
     "tfc.graph.slices": "IndexedSlices IndexedSlicesValue unsorted_segment_sum",
-    "tfc.graph.random": "random_normal random_uniform set_random_seed truncated_normal",
+    "tfc.graph.random": (
+        "multinomial random_normal random_shuffle random_uniform set_random_seed truncated_normal"
+    ),
     "tfc.graph.partitioned": (
         "fixed_size_partitioner min_max_variable_partitioner variable_axis_size_partitioner"
     ),
