@@ -1,0 +1,46 @@
+"""Train the models of `test/unit/training_models.py` with TensorFlow, and keep what comes out.
+
+Also single steps of optimizers, rates, norms and averages (`training_steps.py`).
+
+    python test/data/training.py        needs tensorflow 2; writes training.npz beside this file
+
+The values are TensorFlow's in f64, where rounding has not grown to anything after 100 steps; the two
+proximal optimizers, which it has in f32 only, stay with that.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
+from training_models import MODELS, OPTIMIZERS, STEPS, build, digest, dtype_of
+from training_steps import cases, flat
+
+
+def train(model: str, optimizer: str, dtype: type) -> np.ndarray:
+    with tf.Graph().as_default(), tf.Session() as session:
+        step, loss, variables = build(tf, model, optimizer, dtype)
+        session.run(tf.global_variables_initializer())
+        losses = []
+        for _ in range(STEPS):
+            losses.append(session.run(loss))
+            session.run(step)
+        return digest(losses, session.run(variables))
+
+
+if __name__ == "__main__":
+    tf.disable_v2_behavior()
+    pairs = [(m, o) for m in MODELS for o in OPTIMIZERS]
+    kept = {f"{m}-{o}": train(m, o, dtype_of(o)) for m, o in pairs}
+    if "--compare" in sys.argv:
+        for (m, o), exact in zip(pairs, kept.values(), strict=True):
+            single = train(m, o, np.float32)
+            print(f"{m:12} {o:17} {np.max(np.abs(single - exact) / np.maximum(np.abs(exact), 1e-3)):.1e}")
+    for name, run in cases().items():
+        with tf.Graph().as_default():
+            kept[name] = flat(run(tf))
+    np.savez_compressed(Path(__file__).with_name("training.npz"), **kept)
