@@ -317,3 +317,17 @@ def test_a_missing_gradient_names_node_and_line(monkeypatch: pytest.MonkeyPatch)
         tf.gradients(y, x)
     assert "y = tf.tan(x" in str(caught.value)
     assert "tf.gradients was called at" in str(caught.value)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(37, 48), (64, 10), (1, 33), (130, 129)])
+def test_a_product_changes_a_variable_in_place(rows: int, columns: int) -> None:
+    """Each element is read and written once, also where tiles do not fit."""
+    start = RNG.standard_normal((rows, columns)).astype(np.float32)
+    x, g = (RNG.standard_normal((19, n)).astype(np.float32) for n in (rows, columns))
+    v = tf.Variable(start)
+    step = tf.assign_sub(v, 0.5 * tf.matmul(tf.constant(x), tf.placeholder_with_default(g, g.shape), transpose_a=True))
+    with tf.Session() as session:
+        session.run(v.initializer)
+        for _ in range(3):
+            session.run(step)
+        np.testing.assert_allclose(session.run(v), start - 1.5 * x.T @ g, rtol=1e-4, atol=1e-4)

@@ -45,6 +45,7 @@ from tfc.codegen.schedule.panels import Part, copy_across, copy_along, parts_of
 from tfc.codegen.schedule.rows import Rows
 from tfc.dialects import kernel
 from tfc.dialects.tfc.base import TensorOp
+from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.types import element, shape_of
@@ -71,6 +72,19 @@ def lower_contraction(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     contract = next(o for o in op.inner if isinstance(o, ContractOp))
     e, evaluator = begin(op, target)
     return _Generator(op, contract, e, evaluator, target).function(name)
+
+
+def _in_place(op: FusionOp, contract: ContractOp) -> Sequence[int]:
+    """Pairs of an operand that is read just where a result of its type is written: a residual, or a variable
+    that the sum changes."""
+    pairs: list[int] = []
+    for position, argument in enumerate(op.block.args):
+        readers = [u.operation for u in argument.uses]
+        if all(isinstance(r, ElementwiseOp) for r in readers):
+            for k, value in enumerate(op.results_inside):
+                if value.type == argument.type == contract.result.type:
+                    pairs += [position, len(op.operands) + k]
+    return pairs
 
 
 @dataclass(frozen=True)
@@ -153,7 +167,9 @@ class _Generator:
         self.sum = Sum((), axes, axes[0].extent, 1) if whole else cut(axes, how.chunk, UNROLL)
         first = self.op.results_inside[0]
         self.kept = element(first) == self.kind and shape_of(first) == shape_of(self.contract.result)
-        self.rows = Rows(rows, most, low, self.sum.count == 1)
+        # What an element is made of is written over where that may be: each is then computed once.
+        self.in_place = _in_place(self.op, self.contract) if self.sum.count == 1 else []
+        self.rows = Rows(rows, most, low, self.sum.count == 1 and not self.in_place)
         self.group = how.panels if self.kept or self.sum.count == 1 else 1
         self._blocks(how)
 
@@ -190,7 +206,9 @@ class _Generator:
         sums = product([*(a.extent for a in self.contract.axes.of("step")), self.depth.extent])
         rows = self.rows.height * min(self.tiles_per_block, guess(self.rows.tiles))
         work = rows * self.items_per_block * self.lanes * self.group * guess(sums)
-        return self.e.finish(name, grid=self.grid, grain=max(1, WORK // max(1, work)))
+        return self.e.finish(
+            name, grid=self.grid, grain=max(1, WORK // max(1, work)), in_place=self.in_place
+        )
 
     # One task
 
