@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 from collections import namedtuple
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -589,3 +591,10 @@ def test_a_function_is_compiled_by_its_signature() -> None:
     assert "expected 2 arguments" in refused(lambda: model(bad))
     assert "argument 0 of the function 'model': expected shape (n, 3)" in refused(lambda: model(bad, 1.0))
     assert "no input signature" in refused(lambda: tf.compile(tf.function(lambda x: x)))
+
+
+def test_the_page_tells_the_truth() -> None:
+    page = Path(__file__).parents[2] / "docs" / "control-flow.md"
+    failures, attempted = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert attempted > 20
+    assert not failures

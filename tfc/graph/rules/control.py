@@ -37,7 +37,7 @@ from tfc.dims import Dim, Expr
 from tfc.errors import GraphError
 from tfc.graph.emit import Deferred, Emitter, rule
 from tfc.graph.node import Tensor
-from tfc.graph.rules.tensor_array import formed, is_unformed
+from tfc.graph.rules.tensor_array import formed, is_unformed, known_size
 from tfc.graph.shape import TensorShape, is_anonymous
 from tfc.graph.subgraph import Subgraph
 
@@ -212,7 +212,8 @@ def loop(
     """A part again and again while another says so."""
     count = len(body.arguments)
     if not emit.strict:
-        raise Deferred("a loop", [_result_type(emit, *pair) for pair in zip(body.arguments, body.outputs, strict=True)])
+        turns = zip(values[:count], body.arguments, body.outputs, strict=True)
+        raise Deferred("a loop", [_result_type(emit, *turn) for turn in turns])
     around = _Around(emit, dict(zip(captures_of(condition, body), values[count:], strict=True)))
     block, outputs, tokens, carried = _settled(around, body, list(values[:count]), invariants)
     asked = Block(arg_types=[a.type for a in block.args])
@@ -228,10 +229,13 @@ def loop(
     return _results(emit, op, effects)
 
 
-def _result_type(emit: Emitter, given: Tensor, made: Tensor) -> Attribute:
+def _result_type(emit: Emitter, first: SSAValue, given: Tensor, made: Tensor) -> Attribute:
     """What is known of a loop's result: it is the argument, or what the body makes of it."""
     if isinstance(given.value.type, UnrankedTensorType):
-        return made.value.type
+        type_ = made.value.type
+        if isinstance(type_, TensorType) and isinstance(first.type, UnrankedTensorType):
+            return tensor_type([known_size(emit, first), *shape_of(type_)[1:]], element(type_))
+        return type_
     return _either(emit, given.value.type, made.value.type)
 
 

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import UnrankedTensorType, UnrealizedConversionCastOp, i32
+from xdsl.dialects.builtin import (
+    UnitAttr,
+    UnrankedTensorType,
+    UnrealizedConversionCastOp,
+    i32,
+)
 from xdsl.ir import Block, SSAValue
 
 from tfc.dialects.tfc.control import UpdateRowOp
@@ -23,6 +28,9 @@ from tfc.graph.dtypes import DType, of_element
 from tfc.graph.emit import Deferred, Emitter, rule
 from tfc.graph.shape import TensorShape, is_anonymous
 from tfc.graph.source import quoted
+
+_MARK = "tfc.array"
+"""What tells an unformed array from other stand-ins."""
 
 
 def is_unformed(array: SSAValue) -> bool:
@@ -62,7 +70,14 @@ def _empty() -> GraphError:
 def _size_of(array: SSAValue) -> SSAValue | None:
     """The size that an unformed array was made with."""
     owner = array.owner
-    return owner.operands[0] if isinstance(owner, UnrealizedConversionCastOp) else None
+    return owner.operands[0] if isinstance(owner, UnrealizedConversionCastOp) and _MARK in owner.attributes else None
+
+
+def known_size(emit: Emitter, array: SSAValue) -> Dim:
+    """The number of elements of an unformed array; a new symbol where it is not known."""
+    size = _size_of(array)
+    found = None if size is None else emit.known(size)
+    return found[0] if found else emit.fresh()
 
 
 def _written(emit: Emitter, array: SSAValue) -> SSAValue:
@@ -83,9 +98,9 @@ def make(emit: Emitter, size: SSAValue, dtype: DType, element_shape: TensorShape
             return emit.full(0, dtype.element, [*count, *row])
         if not emit.strict:
             raise Deferred("the size of the array", [tensor_type([emit.fresh(), *row], dtype.element)])
-    if not emit.strict:
-        raise Deferred("the shape of the array's elements")
-    return emit(UnrealizedConversionCastOp.get([size], [UnrankedTensorType(dtype.element)]))
+    unformed = UnrealizedConversionCastOp.get([size], [UnrankedTensorType(dtype.element)])
+    unformed.attributes[_MARK] = UnitAttr()
+    return emit(unformed)
 
 
 @rule("TensorArrayWriteV3")
@@ -97,7 +112,7 @@ def write(emit: Emitter, array: SSAValue, index: SSAValue, value: SSAValue) -> S
     row = emit.shape(value)
     if is_unformed(array):
         if not emit.strict:
-            raise Deferred("the size of the array", [tensor_type([emit.fresh(), *row], element(value))])
+            raise Deferred("an array", [tensor_type([known_size(emit, array), *row], element(value))])
         array = formed(emit, array, row)
     mine = shape_of(array)[1:]
     if len(mine) != len(row) or not all(_may_equal(emit, a, b) for a, b in zip(mine, row, strict=True)):
@@ -181,7 +196,7 @@ def scatter(emit: Emitter, array: SSAValue, indices: SSAValue, value: SSAValue) 
         raise Deferred("the number of rows")
     if is_unformed(array):
         if not emit.strict:
-            raise Deferred("the size of the array", [tensor_type([emit.fresh(), *row], element(value))])
+            raise Deferred("an array", [tensor_type([known_size(emit, array), *row], element(value))])
         array = formed(emit, array, row)
     for k in range(count):
         place = emit(ReshapeOp(emit(SliceOp(indices, [k], [1], [1])), []))
