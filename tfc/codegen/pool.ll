@@ -190,19 +190,23 @@ serial:
   call void %fn(ptr %args, i64 0, i64 %n)
   ret void
 offer:
-  ; As many as have a grain each; chunks a quarter of a fair share, to even out their speeds.
+  ; As many as have a grain each. Chunks are whole fractions of a fair share, a sixteenth where a grain allows
+  ; it: all get equally many, and the last ones even out the threads' speeds.
   %n_up = add i64 %n, %grain
   %n_round = sub i64 %n_up, 1
   %grains = sdiv i64 %n_round, %grain
   %threads64 = sext i32 %threads to i64
   %few = icmp slt i64 %grains, %threads64
   %team = select i1 %few, i64 %grains, i64 %threads64
-  %parts = mul i64 %team, 4
-  %parts_up = add i64 %parts, %n
-  %parts_round = sub i64 %parts_up, 1
-  %share = sdiv i64 %parts_round, %parts
-  %small = icmp slt i64 %share, %grain
-  %chunk = select i1 %small, i64 %grain, i64 %share
+  %most = mul i64 %team, 16
+  %whole = sdiv i64 %n, %grain
+  %coarse = icmp slt i64 %whole, %most
+  %some = select i1 %coarse, i64 %whole, i64 %most
+  %odd = srem i64 %some, %team
+  %even = sub i64 %some, %odd
+  %none = icmp slt i64 %even, %team
+  %parts = select i1 %none, i64 %team, i64 %even
+  %chunk = sdiv i64 %n, %parts
   %p_args = getelementptr i64, ptr @tfc_job, i64 1
   %p_n = getelementptr i64, ptr @tfc_job, i64 2
   %p_chunk = getelementptr i64, ptr @tfc_job, i64 3
