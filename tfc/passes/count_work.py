@@ -74,7 +74,7 @@ def count(op: FusionOp) -> Work:
 def flops(op: Operation) -> Dim:
     """Operations on elements."""
     if isinstance(op, ContractOp):
-        return product([2, *(a.extent for a in op.axes.data if a.role != "panel")])
+        return product([2 * op.terms, *(a.extent for a in op.axes.data if a.role != "panel")])
     if isinstance(op, ReduceOp | ArgReduceOp):
         return product(shape_of(op.operands[0]))
     return product(shape_of(op.results[0])) if isinstance(op, ElementwiseOp) else 0

@@ -14,7 +14,7 @@ places of all images.
 
 A right operand that is computed by the model itself is read in place, whichever way its columns lie: the
 kernel copies what it needs of it. What the generic loop nest does as
-well stays: integers, depthwise convolutions, products with a vector, sums of one or two terms.
+well stays: integers (but for bytes, see `pack_bytes`), depthwise convolutions, products with a vector, sums of one or two terms.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from tfc.dialects.tfc.reduce import ReduceOp
 from tfc.dialects.tfc.shape import PadOp, ReshapeOp, TransposeOp
 from tfc.dialects.tfc.types import LiteralAttr, Shape, dtype_of, element, is_float, shape_of
 from tfc.dims import Dim, product
+from tfc.passes.pack_bytes import WIDE, pack_bytes
 from tfc.passes.rewriting import Emitter, Rewritten, Rule, RuleSet, apply_rules
 
 FEW_COLUMNS = 256
@@ -78,6 +79,8 @@ class PackContractions(ModulePass):
         packed: Packed = {}
 
         def pack(op: Contraction, emit: Emitter) -> Rewritten:
+            if not isinstance(op, ConvBackpropFilterOp) and element(op.x) == WIDE:
+                return pack_bytes(op, machine, emit)
             found = sum_of(op)
             return contract(op, found, machine, emit, packed) if pays(op, found) else None
 

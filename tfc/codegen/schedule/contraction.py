@@ -122,7 +122,7 @@ class _Generator:
         self.lanes = contract.lanes.value.data
         self.parts = parts_of(self.lanes)
         self.stored: Attribute = storage(element(contract.x))
-        self.kind: Attribute = compute_type(element(contract.x))
+        self.kind: Attribute = compute_type(element(contract.result))
         self.native = tiles.vector_lanes(target, self.kind)
         self.x = evaluator.buffers[contract.x]
         self.w = evaluator.buffers[contract.w]
@@ -144,7 +144,7 @@ class _Generator:
             target, self.stored, vectors, self.row.x if self.row.x != 1 else self.depth.x
         )
         low = max(1, tiles.LATENCY // vectors)
-        rows, size = self.row.extent, bytes_of(self.stored)
+        rows, size = self.row.extent, bytes_of(self.stored) * self.contract.terms
         height = Rows(rows, most, low, True).height
         self.blocking = how = choose(
             Problem(
@@ -494,17 +494,21 @@ class _Generator:
     ) -> Sequence[SSAValue]:
         """``sums`` and the products of one column of x with one row of the panel."""
         rows = self.e.index(x.row)
+        terms = self.contract.terms
         column = self.e(
-            kernel.LoadOp(x.buffer, self.e.index(x_at), VectorType(x.kind, [height, 1]), row_stride=rows)
+            kernel.LoadOp(x.buffer, self.e.index(x_at), VectorType(x.kind, [height, terms]), row_stride=rows)
         )
-        column = self._widen(column)
+        column = column if terms > 1 else self._widen(column)
         whole = self.contract.packed or self.blocking.copies_w
         result: list[SSAValue] = []
         for part, tile, mask in zip(self.parts, sums, self.masks, strict=True):
-            type_ = VectorType(w.kind, [part.lanes])
-            at = self.e.index(w_at + part.first)
+            type_ = VectorType(w.kind, [part.lanes * terms])
+            at = self.e.index(w_at + part.first * terms)
             row = self.e(kernel.LoadOp(w.buffer, at, type_, mask=None if whole else mask))
-            result.append(self.e(kernel.OuterOp(column, self._widen(row), tile)))
+            if terms > 1:
+                result.append(self.e(kernel.DotBytesOp(column, row, tile)))
+            else:
+                result.append(self.e(kernel.OuterOp(column, self._widen(row), tile)))
         return result
 
     def _widen(self, value: SSAValue) -> SSAValue:
@@ -534,7 +538,7 @@ class _Generator:
     ) -> None:
         """Apply the rest of the fusion to the rows of the tile, and store them."""
         operations = [o for o in self.op.inner if o is not self.contract]
-        if not operations and self.stored == self.kind:
+        if not operations and self.kept:
             for position in range(len(self.op.results_inside)):
                 buffer = self.e.buffers[len(self.op.operands) + position]
                 self._store(sums, buffer, offset, self.row.y)

@@ -32,6 +32,9 @@ than `TALL` read a panel faster than that supplies it, unless a good part of it 
 TIGHT = 26
 """Accumulators that leave no registers for two steps of the sum at once, where it is cut into chunks."""
 
+BYTE_HEIGHTS: Mapping[int, int] = {1: 4, 2: 3, 4: 1}
+"""Tiles for bytes where products of four are not one instruction: what that takes needs registers, too."""
+
 CHUNK_BYTES = 100 * 1024
 """The same of a right operand that is read where it stands."""
 
@@ -90,8 +93,10 @@ def vector_lanes(target: Target, element: Attribute) -> int:
     return max(1, target.vector_bits // max(bits, 32))
 
 
-def heights(target: Target) -> Mapping[int, int]:
+def heights(target: Target, element: Attribute) -> Mapping[int, int]:
     """``{vectors: the most rows}`` of a target."""
+    if getattr(element, "bitwidth", 32) == 8 and not target.dots_bytes:
+        return BYTE_HEIGHTS
     registers = 32 if target.registers >= 32 else 16
     return HEIGHTS.get((target.vector_bits, registers), HEIGHTS[128, 16])
 
@@ -116,7 +121,7 @@ def choose_vectors(
     supply = SUPPLY * target.vector_bits / 512
     few = isinstance(rows, int) and rows <= 1
     best, least = 1, float("inf")
-    for vectors, most in heights(target).items():
+    for vectors, most in heights(target, element).items():
         if most == 1 and not few:
             continue
         panels = -(-columns // (vectors * lanes)) if isinstance(columns, int) else 1 / vectors
@@ -141,7 +146,7 @@ def _row_cost(rows: Dim, vectors: int, most: int, supply: float) -> float:
 
 def most_rows(target: Target, element: Attribute, vectors: int, stride: Dim) -> int:
     """The height of a tile that is ``vectors`` wide, for rows that are ``stride`` elements apart."""
-    known = heights(target)
+    known = heights(target, element)
     most = known.get(vectors, 1 if vectors > max(known) else max(1, 24 // vectors))
     size = getattr(element, "bitwidth", 32) // 8
     aliased = isinstance(stride, int) and stride * size % PAGE == 0 and stride

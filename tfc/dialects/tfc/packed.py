@@ -20,6 +20,8 @@ panel      which ``lanes`` columns
 column     columns in all; the last panel is filled with zeros where ``w`` is ``packed``, and only
            where it is not may columns lie elsewhere than side by side
 =========  ===========================================================================
+
+Of bytes, a step of the depth is four terms: side by side in ``x``, and in each lane of a panel.
 """
 
 from __future__ import annotations
@@ -37,9 +39,11 @@ from xdsl.printer import Printer
 
 from tfc.dialects.tfc.base import Sample, TensorOp, float_range, tfc_op
 from tfc.dialects.tfc.shape import Integer, integer
-from tfc.dialects.tfc.types import Array, Tensor, element, shape_of, tensor_type
+from tfc.dialects.tfc.types import Array, Tensor, element, element_of, shape_of, tensor_type
 from tfc.dims import Dim, parse
 from tfc.errors import require
+
+BYTE = element_of(np.uint8)
 
 ROLES = ("batch", "row", "step", "depth", "panel", "column")
 
@@ -104,7 +108,7 @@ class ContractOp(TensorOp):
 
     f16 and bf16 are accumulated in f32. The order of the sum is not defined.
 
-    (C1) ``x``, ``w`` and the result have one element type.
+    (C1) ``x``, ``w`` and the result have one element type; or ``x`` is u8, ``w`` i8 and packed, the result i32.
     (C2) There is one row, depth, panel and column axis, and ``lanes`` is at least 1.
     """
 
@@ -136,17 +140,22 @@ class ContractOp(TensorOp):
             "axes": AxesAttr(tuple(axes)),
             "packed": UnitAttr() if packed else None,
         }
-        self.construct([x, w], properties, [tensor_type(shape, element(x))])
+        kind = element_of(np.int32) if element(x) == BYTE else element(x)
+        self.construct([x, w], properties, [tensor_type(shape, kind)])
+
+    @property
+    def terms(self) -> int:
+        """Terms of a step of the depth."""
+        return 4 if element(self.x) == BYTE else 1
 
     def infer(self) -> Sequence[Attribute]:
-        x, w = element(self.x), element(self.w)
-        require(
-            x == w == element(self.result),
-            self,
-            "C1",
-            f"the element type {x}",
-            f"{w} and {element(self.result)}",
-        )
+        x, w, result = (element(v) for v in (self.x, self.w, self.result))
+        if x == BYTE:
+            wanted = (element_of(np.int8), element_of(np.int32))
+            fits = (w, result) == wanted and self.packed is not None
+            require(fits, self, "C1", "panels of i8 and a result of i32", f"{w} and {result}")
+        else:
+            require(x == w == result, self, "C1", f"the element type {x}", f"{w} and {result}")
         roles = [a.role for a in self.axes.data]
         for role in ("row", "depth", "panel", "column"):
             require(roles.count(role) == 1, self, "C2", f"one axis {role!r}", roles.count(role))
@@ -155,6 +164,8 @@ class ContractOp(TensorOp):
 
     def reference(self, *args: Array) -> Array:
         lanes, axes = self.lanes.value.data, self.axes
+        if self.terms > 1:
+            return self._reference_of_bytes(*args)
         kind = np.float32 if args[0].dtype.itemsize == 2 else args[0].dtype
         x, w = (a.astype(kind).ravel() for a in args)
         apart = _size(axes.one("column").w)
@@ -174,6 +185,21 @@ class ContractOp(TensorOp):
         y[...] = sums[..., :columns]
         return result.astype(args[0].dtype)
 
+    def _reference_of_bytes(self, *args: Array) -> Array:
+        lanes, axes = self.lanes.value.data, self.axes
+        outer, inner = [*axes.of("batch"), axes.one("row")], [*axes.of("step"), axes.one("depth")]
+        panel, columns = axes.one("panel"), _size(axes.one("column").extent)
+        x, w = (a.astype(np.int32).ravel() for a in args)
+        xs = _view(x, [*((a.extent, a.x) for a in outer + inner), (4, 1)])
+        ws = _view(w, [*((a.extent, a.w) for a in [*outer, panel, *inner]), (lanes, 4), (4, 1)])
+        result = np.zeros([_size(d) for d in shape_of(self.result)], np.int32)
+        y = _view(result.reshape(-1), [*((a.extent, a.y) for a in outer), (columns, axes.one("column").y)])
+        for at in np.ndindex(*xs.shape[: len(outer)]):
+            flat = ws[at].reshape(ws.shape[len(outer)], -1, lanes, 4)
+            products = flat * xs[at].reshape(1, -1, 1, 4)
+            y[at] = products.sum((1, 3), dtype=np.int32).reshape(-1)[:columns]
+        return result
+
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         rows = [
@@ -191,12 +217,23 @@ class ContractOp(TensorOp):
             Axis("panel", 2, w=4, y=4),
             Axis("column", 5, w=1, y=1),
         ]
+        of_bytes = [
+            Axis("row", 3, x=8, y=6),
+            Axis("depth", 2, x=4, w=16),
+            Axis("panel", 2, w=32, y=4),
+            rows[3],
+        ]
         x = float_range(3, 5)
         panels = np.zeros((2, 5, 4), np.float32)
         panels.reshape(-1)[:] = float_range(40)
         return [
             Sample(lambda x, w: cls(x, w, [3, 6], rows, 4, packed=True), x, panels),
             Sample(lambda x, w: cls(x, w, [3, 6], plain, 4), x, float_range(5, 6)),
+            Sample(
+                lambda x, w: cls(x, w, [3, 6], of_bytes, 4, packed=True),
+                np.arange(232, 256).astype(np.uint8).reshape(3, 8),
+                np.arange(-128, -64).astype(np.int8).reshape(2, 2, 4, 4),
+            ),
             Sample(
                 lambda x, w: cls(x, w, [2, 3, 5], window, 4),
                 float_range(2, 7, 2),

@@ -48,9 +48,14 @@ def quantized(
     node: Node, x: SSAValue, scale: SSAValue, zero: SSAValue | None, kind: Attribute
 ) -> SSAValue:
     """round(x / scale) + zero, saturated to the range of ``kind``; all in one shape, in f32."""
+    return saturated(node, node.make(DivOp(x, scale)), zero, kind)
+
+
+def saturated(node: Node, x: SSAValue, zero: SSAValue | None, kind: Attribute) -> SSAValue:
+    """round(x) + zero, saturated to the range of ``kind``."""
     if not isinstance(kind, IntegerType) or kind.width.data > 16:
         node.fail(f"expected a quantised type of 8 or 16 bits, got {kind}")
-    rounded = node.make(RoundOp(node.make(DivOp(x, scale))))
+    rounded = node.make(RoundOp(x))
     if zero is not None:
         rounded = node.make(AddOp(rounded, cast(node.emit, zero, element(x))))
     limits = np.iinfo(dtype_of(kind))
@@ -124,8 +129,8 @@ def quantized_conv(node: Node) -> SSAValue:
     summed = convolve(node, x, w, frame, node.attr("group"), node.get(8))
     scale = node[4]
     if shape_of(scale) not in ((), (1,)):
-        scale = spread(node, cast(node.emit, scale, f32), shape_of(summed), 1)
-        factor = node.make(MulOp(broadcast(node.emit, _scalar(node, 1), shape_of(scale)), scale))
+        factor = node.make(MulOp(broadcast(node.emit, _scalar(node, 1), shape_of(scale)), cast(node.emit, scale, f32)))
+        factor = along(node.emit, factor, 1, len(shape_of(summed)))
     else:
         factor = node.make(MulOp(_scalar(node, 1), _scalar(node, 4)))
     return _requantized(node, summed, factor, 6, 7)
@@ -138,12 +143,13 @@ def _scalar(node: Node, operand: int) -> SSAValue:
 
 
 def _requantized(node: Node, summed: SSAValue, factor: SSAValue, scale: int, zero: int) -> SSAValue:
+    """One multiplication by the quotient of the scales, as the runtimes of the format do it."""
     dims = shape_of(summed)
-    x = cast(node.emit, summed, f32)
-    x = node.make(MulOp(x, broadcast(node.emit, factor, dims)))
-    target = broadcast(node.emit, _scalar(node, scale), dims)
+    target = broadcast(node.emit, _scalar(node, scale), shape_of(factor))
+    whole = broadcast(node.emit, node.make(DivOp(factor, target)), dims)
+    x = node.make(MulOp(cast(node.emit, summed, f32), whole))
     shift = broadcast(node.emit, reshape(node.emit, node[zero], []), dims)
-    return quantized(node, x, target, shift, element(node[zero]))
+    return saturated(node, x, shift, element(node[zero]))
 
 
 @onnx_op("DynamicQuantizeLinear")
