@@ -34,6 +34,7 @@ from tfc.codegen.schedule import tiles
 from tfc.dialects.tfc.base import Emit, TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.contraction import ConvolutionOp, DotOp
+from tfc.dialects.tfc.control import is_invariant
 from tfc.dialects.tfc.convolution_gradient import ConvBackpropFilterOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.reduce import ReduceOp
@@ -298,7 +299,7 @@ def lane_count(target: Target, kind: Attribute, row: Axis, columns: Dim) -> int:
 def layout(w: SSAValue, found: Sum, lanes: int, target: Target) -> str:
     """How ``w`` is read: ``panels``, ``in place``, or as a matrix, row after row (``rows``)."""
     columns = found.columns
-    if isinstance(w.owner, ConstantOp):
+    if isinstance(w.owner, ConstantOp) or (is_invariant(w) and isinstance(columns, int)):
         padded = tiles.ceil(columns, lanes) * lanes
         wasteful = isinstance(padded, int) and isinstance(columns, int) and padded * 8 > columns * 9
         near = isinstance(columns, int) and columns <= FEW_COLUMNS

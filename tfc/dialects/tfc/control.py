@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr, i1, i64
-from xdsl.ir import Attribute, Operation, Region, SSAValue
+from xdsl.ir import Attribute, BlockArgument, Operation, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
@@ -202,6 +202,14 @@ class WhileOp(RegionOp):
 def _types_yielded(region: Region) -> list[Attribute]:
     last = region.block.last_op
     return [o.type for o in last.operands] if isinstance(last, YieldOp) else []
+
+
+def is_invariant(value: SSAValue) -> bool:
+    """Whether ``value`` is an argument of a loop's region that is the same in each turn."""
+    if not isinstance(value, BlockArgument):
+        return False
+    loop = value.owner.parent_op()
+    return isinstance(loop, WhileOp) and value.index >= len(loop.carried)
 
 
 def variable_of(op: ReadOp | AssignOp) -> str:
