@@ -179,3 +179,16 @@ def test_a_stripped_library_still_works(model: ctypes.CDLL, tmp_path: Path) -> N
     assert stripped.stat().st_size < Path(model._name).stat().st_size
     again = ctypes.CDLL(str(stripped))
     assert [again.m_count(), again.m_compare(b"a", b"a")] == [8, 0]
+
+
+def test_large_weights_begin_at_a_huge_page_of_file_and_memory(tmp_path: Path) -> None:
+    values = np.arange(5 << 20, dtype=np.float32)
+    path = tmp_path / "model.so"
+    with path.open("w+b") as file:
+        link(file, [compiled(MODEL)], Weights([(0, values)], values.nbytes), "m_weights")
+    data = path.read_bytes()
+    rows = [elf.SEGMENT.unpack_from(data, elf.HEADER.size + k * elf.SEGMENT.size) for k in range(5)]
+    offset, address, size, align = next((r[2], r[3], r[5], r[7]) for r in rows if r[5] == values.nbytes)
+    assert (offset % (1 << 21), address % (1 << 21), align) == (0, 0, 1 << 21)
+    assert data[offset : offset + size] == values.tobytes()
+    ctypes.CDLL(str(path))

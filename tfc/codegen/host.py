@@ -51,6 +51,7 @@ from tfc.codegen.interface import (
     function_text,
     leave_if,
     located,
+    memory_functions,
     new_code,
     place_of,
     string_text,
@@ -149,6 +150,7 @@ def emit_host(
     features = checked(target.triple, target.features)
     parts = [
         _DECLARATIONS,
+        memory_functions(target.triple),
         DECLARATIONS if shared_pool else "",
         f"define i32 @{name}_abi() nounwind {{\n  ret i32 {manifest.abi}\n}}\n",
         string_text(f"{name}_manifest", manifest.to_json()),
@@ -176,7 +178,6 @@ def emit_host(
 _DECLARATIONS = """
 declare ptr @calloc(i64, i64) nounwind
 declare void @free(ptr) nounwind
-declare i32 @posix_memalign(ptr, i64, i64) nounwind
 declare ptr @memcpy(ptr, ptr, i64) nounwind
 """
 
@@ -231,6 +232,7 @@ def _create(
     code.do(f"store i64 {wide}, ptr {place_of(code, THREADS)}, align 8")
     if not bound and manifest.weights_size:
         code.do(f"store ptr @{name}_weights, ptr {place_of(code, WEIGHTS)}, align 8")
+        code.do(f"call void @tfc_huge(ptr @{name}_weights, i64 {manifest.weights_size})")
     _own_variables(code, manifest)
     if isinstance(size := program.arena_size, int) and size:
         _allocate(code, ARENA, size)
@@ -275,6 +277,7 @@ def _own_variables(code: Code, manifest: Manifest) -> None:
     address = code.op(f"ptrtoint ptr {memory} to i64")
     rest = code.op(f"and i64 {address}, {ALIGNMENT - 1}")
     base = code.at("i8", memory, code.op(f"sub i64 {ALIGNMENT}, {rest}"))
+    code.do(f"call void @tfc_huge(ptr {base}, i64 {total})")
     for k, offset in enumerate(offsets):
         place = code.at("i8", base, str(offset))
         code.do(f"store ptr {place}, ptr {place_of(code, VARIABLES + k)}, align 8")
@@ -282,11 +285,10 @@ def _own_variables(code: Code, manifest: Manifest) -> None:
 
 def _allocate(code: Code, slot: int, size: int) -> None:
     place = place_of(code, slot)
-    failed = code.op(f"call i32 @posix_memalign(ptr {place}, i64 {ALIGNMENT}, i64 {size})")
+    failed = code.op(f"call i32 @tfc_allocate(ptr {place}, i64 {size})")
     bad, out, on = code.op(f"icmp ne i32 {failed}, 0"), code.fresh("full"), code.fresh("on")
     code.branch(bad, out, on)
     code.start(out)
-    code.do(f"store ptr null, ptr {place}, align 8")
     _release(code, NO_MEMORY)
     code.start(on)
 

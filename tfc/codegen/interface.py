@@ -16,10 +16,57 @@ MISSING_FEATURE, BAD_DIM, BAD_EXTENT = -100, -200, -1000
 Positive codes are those of ``kernel.check``.
 """
 
+HUGE_PAGE = 1 << 21
+HUGE = 2 * HUGE_PAGE
+"""From how many bytes on memory is asked for in huge pages."""
+
 LARGEST_DIM = (1 << 31) - 1
 ALIGNMENT = 64
 THREADS, ARENA, CAPACITY, WEIGHTS, OWNED, MESSAGE, VARIABLES = range(7)
 """What stands where in a handle."""
+
+
+def memory_functions(triple: str) -> str:
+    """``tfc_allocate(place, bytes)``, which is 0 where it succeeds, and ``tfc_huge(start, bytes)``: whole pages
+    of that stretch become huge ones where the system has such, so that fewer addresses are looked up."""
+    advice = "call i32 @madvise(ptr %from, i64 %whole, i32 14)" if "linux" in triple else "add i32 0, 0"
+    return f"""
+declare i32 @posix_memalign(ptr, i64, i64) nounwind
+{"declare i32 @madvise(ptr, i64, i32) nounwind" if "linux" in triple else ""}
+define internal i32 @tfc_allocate(ptr %place, i64 %bytes) nounwind {{
+entry:
+  %large = icmp sge i64 %bytes, {HUGE}
+  %alignment = select i1 %large, i64 {HUGE_PAGE}, i64 {ALIGNMENT}
+  %failed = call i32 @posix_memalign(ptr %place, i64 %alignment, i64 %bytes)
+  %bad = icmp ne i32 %failed, 0
+  br i1 %bad, label %none, label %made
+none:
+  store ptr null, ptr %place, align 8
+  ret i32 1
+made:
+  %memory = load ptr, ptr %place, align 8
+  call void @tfc_huge(ptr %memory, i64 %bytes)
+  ret i32 0
+}}
+
+define internal void @tfc_huge(ptr %start, i64 %bytes) nounwind {{
+entry:
+  %large = icmp sge i64 %bytes, {HUGE}
+  br i1 %large, label %ask, label %exit
+ask:
+  %address = ptrtoint ptr %start to i64
+  %end = add i64 %address, %bytes
+  %up = add i64 %address, {HUGE_PAGE - 1}
+  %first = and i64 %up, {-HUGE_PAGE}
+  %last = and i64 %end, {-HUGE_PAGE}
+  %whole = sub i64 %last, %first
+  %from = inttoptr i64 %first to ptr
+  %ignored = {advice}
+  br label %exit
+exit:
+  ret void
+}}
+"""
 
 
 def new_code() -> Code:

@@ -17,7 +17,6 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from tfc.codegen.artifact.manifest import Manifest
 from tfc.codegen.interface import (
-    ALIGNMENT,
     ARENA,
     BAD_DIM,
     BAD_EXTENT,
@@ -246,9 +245,8 @@ class Run:
             code.branch(code.op(f"icmp sgt i64 {needed}, {had}"), "grow", "ready")
             code.start("grow")
             code.do(f"call void @free(ptr {code.op(f'load ptr, ptr {place}, align 8')})")
-            code.do(f"store ptr null, ptr {place}, align 8")
             code.do(f"store i64 0, ptr {capacity}, align 8")
-            failed = code.op(f"call i32 @posix_memalign(ptr {place}, i64 {ALIGNMENT}, i64 {needed})")
+            failed = code.op(f"call i32 @tfc_allocate(ptr {place}, i64 {needed})")
             leave_if(code, code.op(f"icmp ne i32 {failed}, 0"), f"i32 {NO_MEMORY}")
             code.do(f"store i64 {needed}, ptr {capacity}, align 8")
             code.jump("ready")

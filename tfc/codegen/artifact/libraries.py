@@ -13,7 +13,7 @@ from tfc.errors import ArtifactError
 
 _C = """
     abort aligned_alloc calloc clock_gettime close exit fclose fflush fileno fopen fprintf fread free fsync
-    fwrite getenv getpid malloc memchr memcmp memcpy memmove
+    fwrite getenv getpid madvise malloc memchr memcmp memcpy memmove
     memset munmap mmap mprotect nanosleep open posix_memalign printf puts qsort realloc remove rename sched_getaffinity
     sched_getcpu sched_setaffinity sched_yield snprintf stderr strcmp strlen strncmp strrchr strtod strtol syscall
     sysconf usleep write __errno_location

@@ -11,7 +11,8 @@ host. The library has these segments, one after the other in the file and a page
     RW   data, zeroed data
     R    weights, streamed
 
-Weights come last: code reaches their first byte within 2 GB however many there are. Functions of
+Weights come last: code reaches their first byte within 2 GB however many there are. Large ones begin at
+a huge page of the file and of memory, so that the system can map such pages. Functions of
 other libraries are bound at load. Sections for debuggers and the full symbol table follow.
 
 Source: System V ABI, AMD64 supplement 1.0, chapters 4 and 5.
@@ -33,6 +34,7 @@ from tfc.codegen.artifact.weights import Weights
 from tfc.errors import ArtifactError
 
 PAGE = 4096
+HUGE_PAGE = 1 << 21
 PT_LOAD, PT_DYNAMIC, PT_GNU_STACK, PT_GNU_RELRO = 1, 2, 0x6474E551, 0x6474E552
 PF_X, PF_W, PF_R = 1, 2, 4
 DT_NULL, DT_NEEDED, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_RELASZ, DT_RELAENT = (
@@ -93,9 +95,10 @@ class _Segment:
     address: int = 0
     file_size: int = 0
     memory_size: int = 0
+    align: int = PAGE
 
-    def row(self, type_: int = PT_LOAD, align: int = PAGE) -> bytes:
-        sizes = (self.file_size, self.memory_size, align)
+    def row(self, type_: int = PT_LOAD, align: int = 0) -> bytes:
+        sizes = (self.file_size, self.memory_size, align or self.align)
         return elf.SEGMENT.pack(type_, self.rights, self.offset, self.address, self.address, *sizes)
 
 
@@ -156,6 +159,9 @@ class _Link:
     def lay_out(self) -> list[_Segment]:
         """Give every section its place in the file and in memory."""
         weights = [s for s in self.mapped if isinstance(s.data, Weights)]
+        for section in weights:
+            if section.size >= 8 * HUGE_PAGE:
+                section.align = HUGE_PAGE
         rest = [s for s in self.mapped if s not in weights]
         code = [s for s in rest if s.flags & elf.SHF_EXECINSTR]
         data = [s for s in rest if s.flags & elf.SHF_WRITE and s not in code]
@@ -188,7 +194,9 @@ class _Link:
         """Place one segment; the next free offset and the next free page."""
         widest = max(s.align for s in segment.sections)
         offset += -offset % widest
-        address += offset % PAGE  # equal remainders, so that pages of the file can be mapped
+        # Equal remainders, so that pages of the file can be mapped.
+        address += (offset - address) % max(widest, PAGE)
+        segment.align = max(widest, PAGE)
         segment.offset, segment.address = offset, address
         for section in segment.sections:
             address += -address % section.align
