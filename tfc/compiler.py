@@ -185,7 +185,7 @@ def _one_module(*parts: str) -> str:
 
 def _state(lowered: Lowered, manifest: Manifest) -> str:
     """The functions of a model with variables; empty for one without."""
-    if not manifest.variables:
+    if not manifest.stateful:
         return ""
     return state_llvm(manifest, lowered.initial_places, NULL_POINTER, NO_MEMORY)
 
@@ -233,7 +233,7 @@ def _describe(lowered: Lowered, messages: Sequence[str]) -> Manifest:
 
 
 def _interface(lowered: Lowered, manifest: Manifest, **how: bool) -> str:
-    stateful = bool(manifest.variables) and not how["bound_weights"]
+    stateful = manifest.stateful and not how["bound_weights"]
     return emit_host(lowered.program, lowered.kernels, manifest, stateful=stateful, **how)
 
 

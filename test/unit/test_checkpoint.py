@@ -356,3 +356,22 @@ def test_a_save_sees_one_moment(tmp_path: Path):
         reader = tf.train.load_checkpoint(path)
         values = {*reader.get_tensor("a").tolist(), *reader.get_tensor("b").tolist()}
         assert len(values) == 1
+
+
+def test_the_compiled_checksum_is_the_same():
+    from tfc.codegen.cpu.objects import compile_all
+    from tfc.codegen.cpu.targets import Target
+    from tfc.codegen.state import crc32c_llvm
+    from tfc.runtime import checksum
+    from tfc.runtime.jit import load_object
+
+    data = np.random.default_rng(0).integers(0, 256, 100_003, np.uint8)
+    for size in (0, 1, 7, 8, 9, 4096, len(data)):
+        assert checksum.crc32c(data[:size]) == crc32c(data[:size])
+    # Without the processor's instruction, too.
+    (code,) = compile_all([f'target triple = "{Target.parse().triple}"\n{crc32c_llvm()}'], Target.parse())
+    library = load_object(code)
+    import ctypes
+
+    plain = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p, ctypes.c_int64)(library.address("tfc_crc32c"))
+    assert plain(data.ctypes.data, 50_001) == masked(crc32c(data[:50_001]))

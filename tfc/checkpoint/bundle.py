@@ -19,6 +19,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ DTYPES = {
 _NAMES = {number: name for name, number in DTYPES.items()}
 _STRING = 7
 HEADER_KEY = b""
+_MUCH = 1 << 22
+"""So many bytes take numpy longer than a compiler takes to begin."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,13 @@ def _written(file: Any, tensors: Mapping[str, Array]) -> Iterator[tuple[bytes, b
 
 
 def checksum(data: Any) -> int:
-    """`crc32c`, compiled where there is much to do and a compiler."""
-    return crc32c(data)
+    """`crc32c` of contiguous bytes: compiled where there is much to do, and a compiler."""
+    view = np.frombuffer(data, np.uint8)
+    if view.nbytes >= _MUCH and find_spec("llvmlite"):
+        from tfc.runtime.checksum import crc32c as compiled
+
+        return compiled(view)
+    return crc32c(view)
 
 
 def remove_data(prefix: str, keep: str = "") -> None:

@@ -11,7 +11,6 @@
 
 ${declarations}
 
-@tfc_state_tables = internal constant [8 x [256 x i32]] ${tables}
 @tfc_state_index = internal constant [${length} x i8] c"${template}"
 @tfc_state_variables = internal constant [${count} x i32] ${variables}
 @tfc_state_sizes = internal constant [${count} x i64] ${sizes}
@@ -26,55 +25,7 @@ ${declarations}
 @tfc_state_write = internal constant [3 x i8] c"wb\00"
 @tfc_state_here = internal constant [2 x i8] c".\00"
 
-; CRC-32C, eight bytes a step.
-define internal i32 @tfc_state_crc(ptr %data, i64 %size) nounwind {
-entry:
-  %words = lshr i64 %size, 3
-  %some = icmp ne i64 %words, 0
-  br i1 %some, label %word, label %rest
-word:
-  %k = phi i64 [ 0, %entry ], [ %k1, %word ]
-  %c = phi i32 [ -1, %entry ], [ %c8, %word ]
-  %at = getelementptr i64, ptr %data, i64 %k
-  %both = load i64, ptr %at, align 1
-  %wide = zext i32 %c to i64
-  %x = xor i64 %both, %wide
-${steps}
-  %c8 = xor i32 %s6, %t7
-  %k1 = add i64 %k, 1
-  %more = icmp ult i64 %k1, %words
-  br i1 %more, label %word, label %rest
-rest:
-  %c9 = phi i32 [ -1, %entry ], [ %c8, %word ]
-  %done = shl i64 %words, 3
-  br label %next
-next:
-  %j = phi i64 [ %done, %rest ], [ %j1, %byte ]
-  %d = phi i32 [ %c9, %rest ], [ %d1, %byte ]
-  %left = icmp ult i64 %j, %size
-  br i1 %left, label %byte, label %end
-byte:
-  %place = getelementptr i8, ptr %data, i64 %j
-  %b = load i8, ptr %place, align 1
-  %b32 = zext i8 %b to i32
-  %mixed = xor i32 %d, %b32
-  %low = and i32 %mixed, 255
-  %low64 = zext i32 %low to i64
-  %entry_at = getelementptr [8 x [256 x i32]], ptr @tfc_state_tables, i64 0, i64 0, i64 %low64
-  %table = load i32, ptr %entry_at, align 4
-  %shifted = lshr i32 %d, 8
-  %d1 = xor i32 %shifted, %table
-  %j1 = add i64 %j, 1
-  br label %next
-end:
-  %inverted = xor i32 %d, -1
-  %right = lshr i32 %inverted, 15         ; as files hold it
-  %up = shl i32 %inverted, 17
-  %rotated = or i32 %right, %up
-  %masked = add i32 %rotated, -1568478504
-  ret i32 %masked
-}
-
+${crc}
 ; Fill in the checksums of the blocks.
 define internal void @tfc_state_seal(ptr %table) nounwind {
 entry:
@@ -87,7 +38,7 @@ block:
   %end = load i64, ptr %end_at, align 8
   %size = sub i64 %end, %start
   %from = getelementptr i8, ptr %table, i64 %start
-  %crc = call i32 @tfc_state_crc(ptr %from, i64 %size)
+  %crc = call i32 @tfc_crc32c(ptr %from, i64 %size)
   %to = getelementptr i8, ptr %table, i64 %end
   store i32 %crc, ptr %to, align 1
   %k1 = add i64 %k, 1
@@ -261,7 +212,7 @@ one:
   %put = call i64 @fwrite(ptr %from, i64 1, i64 %size, ptr %file)
   %whole = icmp eq i64 %put, %size
   %good1 = and i1 %good, %whole
-  %crc = call i32 @tfc_state_crc(ptr %from, i64 %size)
+  %crc = call i32 @tfc_crc32c(ptr %from, i64 %size)
   %hole_at = getelementptr i64, ptr @tfc_state_holes, i64 %k
   %hole = load i64, ptr %hole_at, align 8
   %to = getelementptr i8, ptr %table, i64 %hole
@@ -394,7 +345,7 @@ check_one:
   %c_size_at = getelementptr i64, ptr @tfc_state_sizes, i64 %c
   %c_size = load i64, ptr %c_size_at, align 8
   %c_from = getelementptr i8, ptr %values, i64 %c_offset
-  %c_crc = call i32 @tfc_state_crc(ptr %c_from, i64 %c_size)
+  %c_crc = call i32 @tfc_crc32c(ptr %c_from, i64 %c_size)
   %c_hole_at = getelementptr i64, ptr @tfc_state_holes, i64 %c
   %c_hole = load i64, ptr %c_hole_at, align 8
   %c_place = getelementptr i8, ptr %found, i64 %c_hole

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -79,8 +80,7 @@ def state_llvm(
         length=len(table.data),
         length_1=len(table.data) + 1,
         template="".join(f"\\{b:02X}" for b in table.data),
-        tables=_array("[256 x i32]", [_array("i32", _signed(t.tolist())) for t in tables(8)]),
-        steps=_steps(),
+        crc=crc32c_llvm(manifest.target.features, "internal"),
         count=len(order),
         variables=_array("i32", order),
         sizes=_array("i64", sizes),
@@ -98,6 +98,29 @@ def state_llvm(
         other=OTHER_VARIABLES,
         damaged=DAMAGED,
     )
+
+
+@cache
+def crc32c_llvm(features: Sequence[str] = (), linkage: str = "") -> str:
+    """LLVM IR of ``tfc_crc32c(data, size)``: the checksum of bytes as files hold it (masked).
+
+    Args:
+        features: what the processor has, in LLVM's spelling.
+    """
+    text = files("tfc.codegen").joinpath("crc32c.ll").read_text("utf-8")
+    rows = [_array("i32", _signed(t.tolist())) for t in tables(8)]
+    native = "sse4.2" in features
+    return Template(text).substitute(
+        linkage=linkage,
+        declarations="declare i64 @llvm.x86.sse42.crc32.64.64(i64, i64)\n" if native else "",
+        tables=_array("[256 x i32]", rows),
+        steps=_INSTRUCTION if native else _steps(),
+    )
+
+
+_INSTRUCTION = """\
+  %c64 = call i64 @llvm.x86.sse42.crc32.64.64(i64 %wide, i64 %both)
+  %c8 = trunc i64 %c64 to i32"""
 
 
 def _size(port: Port) -> int:
@@ -119,16 +142,16 @@ def _signed(words: Sequence[int]) -> list[int]:
 
 
 def _steps() -> str:
-    """What the eight bytes of ``%x`` do to a checksum, each by a table of its own."""
-    lines: list[str] = []
+    """What eight bytes do to a checksum, each by a table of its own."""
+    lines = ["  %x = xor i64 %both, %wide"]
     for k in range(8):
         lines += [
             f"  %x{k} = lshr i64 %x, {8 * k}",
             f"  %i{k} = and i64 %x{k}, 255",
-            f"  %p{k} = getelementptr [8 x [256 x i32]], ptr @tfc_state_tables, i64 0, i64 {7 - k}, i64 %i{k}",
+            f"  %p{k} = getelementptr [8 x [256 x i32]], ptr @tfc_crc32c_tables, i64 0, i64 {7 - k}, i64 %i{k}",
             f"  %t{k} = load i32, ptr %p{k}, align 4",
         ]
         if k:
-            lines.append(f"  %s{k} = xor i32 {'%t0' if k == 1 else f'%s{k - 1}'}, %t{k}")
-    lines[-1] = ""  # the last one is written with its result
-    return "\n".join(lines[:-1])
+            result, sum_ = ("%c8" if k == 7 else f"%s{k}"), ("%t0" if k == 1 else f"%s{k - 1}")
+            lines.append(f"  {result} = xor i32 {sum_}, %t{k}")
+    return "\n".join(lines)

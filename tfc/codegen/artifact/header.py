@@ -218,7 +218,7 @@ static inline int {name}_call({name}_model *model, const {name}_args *args)
 
 def _variables(manifest: Manifest) -> Iterator[str]:
     name = manifest.name
-    if manifest.variables:
+    if manifest.stateful:
         yield f"""/* Give all variables their initial values again; those of a new instance have them. */
 int {name}_init({name}_model *model);
 
@@ -234,6 +234,7 @@ int {name}_save({name}_model *model, const char *path);
 
 /* Read the variables from a checkpoint of just these variables; all of them, or none if it is not whole. */
 int {name}_restore({name}_model *model, const char *path);"""
+    if manifest.variables:
         yield f"""/* Keep variable `i` in `storage` of yours from now on; nothing is copied. Instances that are
  * given the same storage share the variable. */
 int {name}_bind_variable({name}_model *model, int i, void *storage);"""

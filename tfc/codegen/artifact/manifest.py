@@ -143,6 +143,12 @@ class Manifest:
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"the manifest of the model lacks a part: {error!r}") from error
 
+    @property
+    def stateful(self) -> bool:
+        """Whether there are variables, and functions that initialize, save and restore them: those need files,
+        and sizes of 64 bits."""
+        return bool(self.variables) and not self.target.triple.startswith(("wasm32", "arm-", "armv", "i386", "i686"))
+
     def symbol(self, suffix: str) -> str:
         """``NAME_run`` for ``run``."""
         return f"{self.name}_{suffix}"
