@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -242,3 +243,75 @@ def test_threads_that_were_started_end_where_a_later_one_cannot_be(tmp_path: Pat
     command = [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path / "model.so")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+OWN_POOL = r"""
+#include "model.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PARTS = 5, SIZE = 300 * 300 };
+
+typedef struct { model_task *task; void *args; int64_t lo, hi; } part;
+typedef struct { int loops; } own_pool;
+
+static void *work(void *given)
+{
+    part *p = given;
+    p->task(p->args, p->lo, p->hi);
+    return 0;
+}
+
+static void parallel_for(void *pool, model_task *task, void *args, int64_t n, int64_t grain)
+{
+    pthread_t threads[PARTS];
+    part parts[PARTS];
+    ((own_pool *)pool)->loops += n > grain;
+    for (int k = 0; k < PARTS; k++) {
+        part p = {task, args, n * k / PARTS, n * (k + 1) / PARTS};
+        parts[k] = p;
+        pthread_create(&threads[k], 0, work, &parts[k]);
+    }
+    for (int k = 0; k < PARTS; k++)
+        pthread_join(threads[k], 0);
+}
+
+int main(void)
+{
+    static float x[SIZE], first[SIZE], second[SIZE];
+    own_pool pool = {0};
+    model_model *model;
+    model_args args = {0};
+    for (int i = 0; i < SIZE; i++)
+        x[i] = (float)(i % 97) / 7;
+    if (model_create(&model, 1)) return 1;
+    args.x = x; args.output0 = first;
+    if (model_call(model, &args)) return 2;
+    if (model_use_pool(0, parallel_for, &pool) == 0) return 3;
+    if (model_use_pool(model, parallel_for, &pool)) return 4;
+    args.output0 = second;
+    if (model_call(model, &args)) return 5;
+    if (memcmp(first, second, sizeof first)) return 6;
+    int loops = pool.loops;
+    if (loops < 1) return 7;
+    if (model_use_pool(model, 0, 0) || model_call(model, &args) || pool.loops != loops) return 8;
+    model_destroy(model);
+    return 0;
+}
+"""
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_kernels_run_on_the_threads_of_a_caller(tmp_path: Path):
+    graph = tfc.Graph()
+    with graph.as_default():
+        x = tfc.placeholder(tfc.float32, [300, 300], name="x")
+        y = tfc.identity(tfc.nn.softmax(tfc.matmul(x, x)), name="output0")
+        tfc.compile(y, [x], name="model").save(tmp_path / "model.so")
+    (tmp_path / "main.c").write_text(OWN_POOL)
+    command = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", tmp_path / "main.c"]
+    command += [tmp_path / "model.so", f"-I{tmp_path}", "-o", tmp_path / "main", "-lpthread"]
+    subprocess.run(command, check=True)
+    assert subprocess.run([tmp_path / "main"], timeout=60).returncode == 0

@@ -8,7 +8,7 @@ One call runs the whole model: ``NAME_run`` fills the argument slots of each ker
 through the thread pool where its grid is worth more than one thread. A model's state is a
 handle, an array of 8-byte slots:
 
-    threads | arena | its capacity | weights | own variables | message | address of variable 0 | ...
+    threads | arena | its capacity | weights | own variables | message | loop | its pool | address of variable 0 | ...
 
 The message is that of the last run where an assertion of the graph did not hold.
 
@@ -44,6 +44,8 @@ from tfc.codegen.interface import (
     NO_THREADS,
     NULL_POINTER,
     OWNED,
+    PARALLEL,
+    POOL,
     THREADS,
     VARIABLES,
     WEIGHTS,
@@ -151,6 +153,7 @@ def emit_host(
     parts = [
         _DECLARATIONS,
         memory_functions(target.triple),
+        _USE_POOL.replace("NAME", name),
         DECLARATIONS if shared_pool else "",
         f"define i32 @{name}_abi() nounwind {{\n  ret i32 {manifest.abi}\n}}\n",
         string_text(f"{name}_manifest", manifest.to_json()),
@@ -179,6 +182,44 @@ _DECLARATIONS = """
 declare ptr @calloc(i64, i64) nounwind
 declare void @free(ptr) nounwind
 declare ptr @memcpy(ptr, ptr, i64) nounwind
+"""
+
+_USE_POOL = f"""
+; Run a kernel's iterations on the threads of the caller, if there are such, or of the pool.
+define internal void @tfc_share(ptr %model, ptr %fn, ptr %args, i64 %n, i64 %grain, i32 %threads) nounwind {{
+entry:
+  %slot = getelementptr i64, ptr %model, i64 {PARALLEL}
+  %parallel = load ptr, ptr %slot, align 8
+  %none = icmp eq ptr %parallel, null
+  br i1 %none, label %ours, label %theirs
+ours:
+  call void @tfc_parallel(ptr %fn, ptr %args, i64 %n, i64 %grain, i32 %threads)
+  ret void
+theirs:
+  %small = icmp sle i64 %n, %grain
+  br i1 %small, label %alone, label %share
+alone:
+  call void %fn(ptr %args, i64 0, i64 %n)
+  ret void
+share:
+  %place = getelementptr i64, ptr %model, i64 {POOL}
+  %pool = load ptr, ptr %place, align 8
+  call void %parallel(ptr %pool, ptr %fn, ptr %args, i64 %n, i64 %grain)
+  ret void
+}}
+
+define i32 @NAME_use_pool(ptr %model, ptr %parallel, ptr %pool) nounwind {{
+  %null = icmp eq ptr %model, null
+  br i1 %null, label %bad, label %good
+bad:
+  ret i32 {NULL_POINTER}
+good:
+  %slot = getelementptr i64, ptr %model, i64 {PARALLEL}
+  store ptr %parallel, ptr %slot, align 8
+  %place = getelementptr i64, ptr %model, i64 {POOL}
+  store ptr %pool, ptr %place, align 8
+  ret i32 0
+}}
 """
 
 _BIND_WEIGHTS = """

@@ -266,8 +266,8 @@ class Run:
         if isinstance(extent, int) and extent <= grain:
             code.do(f"call void @{op.callee}(ptr %args, i64 0, i64 {grid})")
         else:
-            arguments = f"ptr @{op.callee}, ptr %args, i64 {grid}, i64 {grain}, i32 %threads"
-            code.do(f"call void @tfc_parallel({arguments})")
+            arguments = f"ptr %model, ptr @{op.callee}, ptr %args, i64 {grid}, i64 {grain}, i32 %threads"
+            code.do(f"call void @tfc_share({arguments})")
         if op.callee in self.reports:
             status = code.op("load i32, ptr %status, align 4")
             leave_if(code, code.op(f"icmp ne i32 {status}, 0"), f"i32 {status}")

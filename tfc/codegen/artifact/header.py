@@ -160,6 +160,15 @@ int64_t {name}_arena_size(const int64_t *dims);
 /* Run the model. Inputs and outputs stand in declared order; dims: {order}. */
 int {name}_run({name}_model *model, const void *const *inputs, void *const *outputs, const int64_t *dims);
 
+/* A parallel loop of the caller's: calls task(args, lo, hi) for parts of 0 <= i < n, each i in one part, on any
+ * threads, best at least `grain` at a time, and returns when all are done. */
+typedef void {name}_task(void *args, int64_t lo, int64_t hi);
+typedef void {name}_parallel_for(void *pool, {name}_task *task, void *args, int64_t n, int64_t grain);
+
+/* Use threads of yours from now on, those of `pool`; with parallel_for = 0 the instance's own again. Results
+ * are the same. Create the instance with 1 thread, so that it starts none. */
+int {name}_use_pool({name}_model *model, {name}_parallel_for *parallel_for, void *pool);
+
 /* The storage of variable `i`; it belongs to the instance. */
 void *{name}_variable({name}_model *model, int i);
 
