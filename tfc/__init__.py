@@ -126,6 +126,7 @@ _MODULES = {
     "errors": "tfc.errors",
     "image": "tfc.graph.image",
     "initializers": "tfc.graph.initializers",
+    "layers": "tfc.graph.layers",
     "linalg": "tfc.graph.linalg",
     "math": "tfc.graph.math",
     "nn": "tfc.graph.nn",
