@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from tfc.errors import GraphError
 from tfc.graph.arrays import fill, group
 from tfc.graph.graph import Graph, GraphKeys, get_default_graph
+from tfc.graph.math import cast
 from tfc.graph.node import Operation, Tensor
 from tfc.graph.ops import convert, name_scope, single
 from tfc.graph.source import here, quoted
@@ -156,8 +157,8 @@ class Optimizer:
             scalars: dict[tuple[str, Any], Tensor] = {}
 
             def scalar(label: str, value: Rate) -> Tensor:
-                if label not in known:
-                    known[label] = convert(value() if callable(value) else value, dtype, name=label)
+                if label not in known:  # a number is float32 first, as everywhere
+                    known[label] = cast(convert(value() if callable(value) else value, name=label), dtype)
                 return known[label]
 
             steps: list[Operation] = []
@@ -214,7 +215,7 @@ class Optimizer:
         key = name, like.graph
         if key not in self._shared:
             with like.graph.name_scope(None), like.graph.colocate_with(like.op):
-                self._shared[key] = Variable(convert(first, like.dtype), False, name=name)
+                self._shared[key] = Variable(convert(first), False, name=name)
         return self._shared[key]
 
 
@@ -371,8 +372,6 @@ class AdamOptimizer(Optimizer):
         return [v for (_, g), v in self._shared.items() if g is graph]
 
     def inputs(self, grad: Tensor, scalar: Any) -> Sequence[Tensor]:
-        from tfc.graph.math import cast
-
         powers = [cast(p, grad.dtype) for p in self._powers()]
         given = {"learning_rate": self._rate, "beta1": self._betas[0], "beta2": self._betas[1], "epsilon": self._epsilon}
         return [*powers, *(scalar(k, v) for k, v in given.items()), *self.more(scalar), grad]
