@@ -39,7 +39,9 @@ from tfc.dialects.tfc.constant import ConstantOp, IotaOp
 from tfc.dialects.tfc.control import UpdateRowOp
 from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
+from tfc.dialects.tfc.gradient import SegmentSumOp
 from tfc.dialects.tfc.packed import ContractOp
+from tfc.dialects.tfc.pointwise import HALVES
 from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
 from tfc.dialects.tfc.shape import (
     BroadcastOp,
@@ -52,7 +54,7 @@ from tfc.dialects.tfc.shape import (
     TransposeOp,
 )
 from tfc.dialects.tfc.state import AssignOp
-from tfc.dialects.tfc.types import shape_of
+from tfc.dialects.tfc.types import dtype_of, element, shape_of
 from tfc.dims import Dim
 from tfc.location import fuse as fuse_locations
 from tfc.passes.blocks import blocks_of
@@ -142,13 +144,13 @@ class Plan:
             home.stored.append(op)
             return
         grouped = bool(users) and all(u in groups for u in users)
-        if grouped and is_free(op) and not any(isinstance(u, ContractOp) for u in users):
+        if grouped and is_free(op) and not any(_reads_memory(u) for u in users):
             self.reasons[op] = "copied into each kernel that reads it"
             return
         if isinstance(op, ConstantOp):
             return  # who needs it whole reads it from the weights
         self.reasons[op] = reason
-        groups[op] = Group(op, "contraction" if isinstance(op, ContractOp) else "nest", [op])
+        groups[op] = Group(op, _kind(op), [op])
 
 
     def merge(self, home: Group, other: Group) -> None:
@@ -276,8 +278,11 @@ def _long(value: SSAValue) -> list[Dim]:
 
 def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
     """Why ``op`` does not become part of the kernel of its ``users``; "" where it does."""
-    if any(isinstance(u, ContractOp) for u in users):
-        return "a contraction reads its operands from memory"
+    if any(_reads_memory(u) for u in users):
+        what = "a contraction" if any(isinstance(u, ContractOp) for u in users) else "a sum by position"
+        return f"{what} reads its operands from memory"
+    if _kind(op) == "scatter":
+        return "its kernel goes through its operands, not through its result"
     if len(home.members) >= MAX_OPERATIONS:
         return f"the kernel has {MAX_OPERATIONS} operations: more live values than this spill"
     if isinstance(op, ContractOp):
@@ -294,6 +299,20 @@ def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
         return "a reduction walks over it: its sums would be computed inside of that loop"
     again = next((u for u in users if not _reads_once(op, u)), None)
     return f"{again.name} reads elements of it more than once, or not in order" if again else ""
+
+
+def _kind(op: Operation) -> str:
+    """The generator of a kernel that ends with ``op``."""
+    if isinstance(op, ContractOp):
+        return "contraction"
+    # Halves are summed in f32, which a nest does in registers.
+    wide = isinstance(op, SegmentSumOp) and dtype_of(element(op.data)) not in HALVES
+    return "scatter" if wide else "nest"
+
+
+def _reads_memory(op: Operation) -> bool:
+    """Whether the kernel of ``op`` reads its operands as they stand in memory."""
+    return _kind(op) != "nest"
 
 
 def _no_epilogue(op: ContractOp, home: Group) -> str:
@@ -390,7 +409,7 @@ def _outline(group: Group, groups: Mapping[Operation, Group]) -> None:
         return inputs[value]
 
     def clone(op: Operation) -> SSAValue:
-        direct = isinstance(op, ContractOp)
+        direct = _reads_memory(op)
         mapping = {o: argument(o) if direct else mapped(o) for o in op.operands}
         copy = op.clone(value_mapper=mapping)
         block.add_op(copy)

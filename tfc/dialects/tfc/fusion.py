@@ -7,8 +7,9 @@
       tfc.yield %s : tensor<8x100xf32>
     }
 
-``kind`` names the generator: ``nest`` (one loop nest, elements computed on demand) or
-``contraction`` (one ``tfc.contract`` and elementwise operations on its result).
+``kind`` names the generator: ``nest`` (one loop nest, elements computed on demand),
+``contraction`` (one ``tfc.contract`` and elementwise operations on its result) or ``scatter`` (one
+``tfc.segment_sum``).
 """
 
 from __future__ import annotations
