@@ -17,7 +17,7 @@ from xdsl.parser import Parser
 
 import tfc
 from tfc import compiler
-from tfc.dialects import context
+from tfc.dialects import context, host
 from tfc.dialects.tfc.control import shown_value
 from tfc.dialects.tfc.state import VariableOp
 from tfc.dialects.tfc.types import element_of, tensor_type
@@ -231,3 +231,65 @@ def test_many_random_programs(seed: int, threads: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_every_pass_keeps_what_random_programs_mean(seed: int) -> None:
     check_random(seed, 1, validate=True)
+
+
+# What a turn of a loop does not do.
+
+ARRAY, NUMBER, LINE = "tensor<1000x256xf32>", "tensor<i32>", "tensor<256xf32>"
+UPDATE = f"tfc.update_row %a0 at %i with %x1 : {ARRAY}, {NUMBER}, {LINE} -> {ARRAY}"
+BODIES = {
+    "a row": f"%a2 = {UPDATE}",
+    "a row that is read, written, read and written": f"""
+    %g = tfc.gather %a0 at %i along 0 batch 0 : {ARRAY}, {NUMBER} -> {LINE}
+    %a1 = {UPDATE}
+    %h = tfc.gather %a1 at %i along 0 batch 0 : {ARRAY}, {NUMBER} -> {LINE}
+    %s = tfc.add %g, %h : {LINE}, {LINE} -> {LINE}
+    %a2 = tfc.update_row %a1 at %i with %s : {ARRAY}, {NUMBER}, {LINE} -> {ARRAY}""",
+    "a row now and then": f"""
+    %three = tfc.constant 3 : {NUMBER}
+    %c = tfc.compare lt %i, %three : {NUMBER}, {NUMBER} -> tensor<i1>
+    %a2 = tfc.if %c (%a0, %i, %x1) : ({ARRAY}, {NUMBER}, {LINE}) -> {ARRAY} {{
+    ^bb0(%b : {ARRAY}, %j : {NUMBER}, %y : {LINE}):
+      %u = tfc.update_row %b at %j with %y : {ARRAY}, {NUMBER}, {LINE} -> {ARRAY}
+      tfc.yield %u : {ARRAY}
+    }} else {{
+    ^bb0(%b : {ARRAY}, %j : {NUMBER}, %y : {LINE}):
+      tfc.yield %b : {ARRAY}
+    }}""",
+    "all of it, from elsewhere": f"""
+    %t = tfc.reverse %a0 along [0] : {ARRAY} -> {ARRAY}
+    %a2 = tfc.update_row %t at %i with %x1 : {ARRAY}, {NUMBER}, {LINE} -> {ARRAY}""",
+    "all of it, in place": f"%a2 = tfc.tanh %a0 : {ARRAY} -> {ARRAY}",
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+def test_a_loop_never_copies_the_array_that_it_carries(body: str) -> None:
+    text = f"""func.func @main(%n : {NUMBER}, %x : {LINE}) -> ({ARRAY}, {LINE}) {{
+      %zero = tfc.constant 0 : {NUMBER}
+      %a = tfc.constant splat 0.5 : {ARRAY}
+      %r:3 = tfc.while (%zero, %a, %x) with (%n) :
+          ({NUMBER}, {ARRAY}, {LINE}), ({NUMBER}) -> ({NUMBER}, {ARRAY}, {LINE}) {{
+      ^bb0(%i : {NUMBER}, %a0 : {ARRAY}, %x0 : {LINE}, %n0 : {NUMBER}):
+        %p = tfc.compare lt %i, %n0 : {NUMBER}, {NUMBER} -> tensor<i1>
+        tfc.yield %p : tensor<i1>
+      }} do {{
+      ^bb0(%i : {NUMBER}, %a0 : {ARRAY}, %x0 : {LINE}, %n0 : {NUMBER}):
+        %one = tfc.constant 1 : {NUMBER}
+        %i1 = tfc.add %i, %one : {NUMBER}, {NUMBER} -> {NUMBER}
+        %x1 = tfc.tanh %x0 : {LINE} -> {LINE}
+        {body}
+        tfc.yield %i1, %a2, %x1 : {NUMBER}, {ARRAY}, {LINE}
+      }}
+      func.return %r#1, %r#2 : {ARRAY}, {LINE}
+    }}"""
+    lowered = compiler.lower(module(text), Options())
+    (loop,) = (op for op in lowered.program.walk() if isinstance(op, host.WhileOp))
+    copied = [op.size for op in loop.walk() if isinstance(op, host.CopyOp)]
+    assert all(isinstance(size, int) and size <= 1024 for size in copied), f"{copied} bytes"
+    assert lowered.weights.size < 4096, "an array of one number is written, not stored"
+    program = compiler.load(lowered)
+    for rounds in (0, 5):
+        inputs = [np.array(rounds, np.int32), np.linspace(-1, 1, 256).astype(np.float32)]
+        for x, y in zip(interpret(module(text), inputs), program.run(inputs), strict=True):
+            np.testing.assert_allclose(x, y, atol=1e-6)

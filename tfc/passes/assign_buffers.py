@@ -36,6 +36,9 @@ from tfc.passes.memory_plan import SymbolicInterval, plan_symbolic
 PLACES = (host.BufferOp, host.OutputOp, host.VariableOp)
 """What may take the place of a buffer."""
 
+Swapped = tuple[host.BufferOp, host.BufferOp, int]
+"""Two that change places, and the steps of the loop where they do."""
+
 Kernels = Mapping[str, kernel.FuncOp]
 
 
@@ -56,10 +59,13 @@ def assign(program: host.ProgramOp, kernels: Kernels) -> None:
     """Do all of it for one program."""
     _owners_first(program.body.block)
     live = Liveness.of(program)
-    _join_copied(live, kernels)
-    for launch in [op for op in live.steps if isinstance(op, host.LaunchOp)]:
-        _work_in_place(launch, kernels, live)
+    copies = [op for op in live.steps if isinstance(op, host.CopyOp)]
+    loops = [op for op in copies if op.parent is not program.body.block]
+    _join_copied(sorted(loops, key=live.depth, reverse=True), live, kernels, [])
     swapped = _swap(live)
+    _join_copied([op for op in copies if op.parent is not None], live, kernels, swapped)
+    for launch in [op for op in live.steps if isinstance(op, host.LaunchOp)]:
+        _work_in_place(launch, kernels, live, swapped)
     for op in [op for op in program.body.block.ops if isinstance(op, host.BufferOp)]:
         if op.result.first_use is None:
             Rewriter.erase_op(op)
@@ -71,12 +77,11 @@ def assign(program: host.ProgramOp, kernels: Kernels) -> None:
 
 
 def live_intervals(
-    live: Liveness, swapped: Sequence[tuple[host.BufferOp, host.BufferOp, int]]
+    live: Liveness, swapped: Sequence[Swapped]
 ) -> tuple[list[host.BufferOp], list[SymbolicInterval]]:
     """The buffers of a program, and from which to which step each is needed.
 
-    Args:
-        swapped: pairs that change places, and the steps at which both are needed for that.
+    Two that change places are needed for as long as one of them is, and all through their loop.
     """
     buffers = [op for op in live.program.body.block.ops if isinstance(op, host.BufferOp)]
     needed = {b: live.needed(b) for b in buffers}
@@ -105,14 +110,16 @@ def _owners_first(block: Block) -> None:
 # Copies.
 
 
-def _join_copied(live: Liveness, kernels: Kernels) -> None:
-    """Make one of what is copied where that changes nothing. Inner loops come first: they run most."""
-    copies = [op for op in live.steps if isinstance(op, host.CopyOp)]
+def _join_copied(
+    copies: Sequence[host.CopyOp], live: Liveness, kernels: Kernels, swapped: Sequence[Swapped]
+) -> None:
+    """Make one of what is copied where that changes nothing. What changes places stays a buffer."""
+    fixed = {b for x, y, _ in swapped for b in (x, y)}
     touching: dict[Owner, list[host.CopyOp]] = {}
     for copy in copies:
         for end in {owner(copy.source), owner(copy.target)}:
             touching.setdefault(end, []).append(copy)
-    for copy in sorted(copies, key=live.depth, reverse=True):
+    for copy in copies:
         if copy.parent is None:
             continue
         source, target = owner(copy.source), owner(copy.target)
@@ -122,9 +129,9 @@ def _join_copied(live: Liveness, kernels: Kernels) -> None:
             continue
         if not is_whole(copy.source) or not is_whole(copy.target) or live.size(source) != live.size(target):
             continue
-        if isinstance(source, host.OutputOp) and isinstance(target, host.BufferOp):
+        if (isinstance(source, host.OutputOp) and isinstance(target, host.BufferOp)) or source in fixed:
             source, target = target, source
-        if not isinstance(source, host.BufferOp) or not isinstance(target, PLACES):
+        if not isinstance(source, host.BufferOp) or source in fixed or not isinstance(target, PLACES):
             continue
         if isinstance(target, host.VariableOp) and not _at_once(source, copy, live):
             continue
@@ -189,7 +196,10 @@ def _in_place(launch: host.LaunchOp, function: kernel.FuncOp, old: Owner, new: O
     return whole and len(written) == 1 and all((k, written[0]) in allowed for k in taken)
 
 
-def _work_in_place(launch: host.LaunchOp, kernels: Kernels, live: Liveness) -> None:
+def _work_in_place(
+    launch: host.LaunchOp, kernels: Kernels, live: Liveness, swapped: Sequence[Swapped]
+) -> None:
+    fixed = {b for x, y, _ in swapped for b in (x, y)}
     for written in list(launch.writes):
         for taken in list(launch.reads):
             new, old = owner(written), owner(taken)
@@ -197,6 +207,7 @@ def _work_in_place(launch: host.LaunchOp, kernels: Kernels, live: Liveness) -> N
                 isinstance(new, host.BufferOp | host.OutputOp)
                 and isinstance(old, host.BufferOp)
                 and old is not new
+                and old not in fixed
                 and live.size(old) == live.size(new)
                 and not _interfere(new, old, [], live, kernels)
             ):
@@ -208,9 +219,9 @@ def _work_in_place(launch: host.LaunchOp, kernels: Kernels, live: Liveness) -> N
 # Places that are exchanged.
 
 
-def _swap(live: Liveness) -> list[tuple[host.BufferOp, host.BufferOp, int]]:
-    """Exchange places where a loop's body copies in the end; the pairs, and the steps of their loops."""
-    found: list[tuple[host.BufferOp, host.BufferOp, int]] = []
+def _swap(live: Liveness) -> list[Swapped]:
+    """Exchange places where a loop's body copies in the end."""
+    found: list[Swapped] = []
     for copy in [op for op in live.steps if isinstance(op, host.CopyOp) and op.parent is not None]:
         loop = copy.parent_op()
         if not isinstance(loop, host.WhileOp) or copy.parent is not loop.body.block:
@@ -230,6 +241,8 @@ def _swap(live: Liveness) -> list[tuple[host.BufferOp, host.BufferOp, int]]:
         ):
             Rewriter.insert_op(host.SwapOp(x.result, y.result), InsertPoint.before(copy))
             Rewriter.erase_op(copy)
+            live.writes[x] |= 1 << step
+            live.reads[y] |= 1 << step
             found.append((x, y, live.span(loop.condition.block) | live.span(loop.body.block)))
     return found
 

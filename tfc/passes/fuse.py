@@ -67,6 +67,9 @@ MOVES = (TransposeOp, SliceOp, ReverseOp, PadOp, ConcatOp, ReshapeOp)
 """Operations that read every element of an operand at most once, at another index."""
 
 LEAVING = (AssignOp, UpdateRowOp, YieldOp)
+FILLED = 4096
+"""Bytes of one number over and over that are written by a kernel, where fewer are read from the weights."""
+
 """Operations that take a value out of its block, to a place of its own."""
 
 
@@ -147,7 +150,7 @@ class Plan:
         if grouped and is_free(op) and not any(_reads_memory(u) for u in users):
             self.reasons[op] = "copied into each kernel that reads it"
             return
-        if isinstance(op, ConstantOp):
+        if isinstance(op, ConstantOp) and op.value.data.array.nbytes < FILLED:
             return  # who needs it whole reads it from the weights
         self.reasons[op] = reason
         groups[op] = Group(op, _kind(op), [op])
