@@ -321,6 +321,35 @@ def test_what_does_not_fit_changes_nothing(tmp_path: Path):
     assert session.run(turned).tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
+def test_safetensors(tmp_path: Path):
+    """In and out, every dtype; the file is that of the package."""
+    package = pytest.importorskip("safetensors.numpy")
+    session, (v, w, step) = make()
+    path = str(tmp_path / "net.safetensors")
+    assert tf.train.Saver().save(session, path) == path
+    found = package.load_file(path)
+    assert found["layer/v"].tolist() == [[1] * 3] * 2
+    assert {n: a.shape for n, a in found.items()} == {"layer/v": (2, 3), "layer/w": (2,), "step": ()}
+    package.save_file({"step": np.array(7, np.int32), "layer/v": np.zeros((2, 3), np.float32)}, path)
+    tf.train.Saver([v, step]).restore(session, path)
+    assert session.run(step) == 7
+    assert tf.train.list_variables(path) == [("layer/v", [2, 3]), ("step", [])]
+    with pytest.raises(tf.CheckpointError, match="no value for the variable 'layer/w'\nhelp: did you mean 'layer/v'"):
+        tf.train.Saver([w]).restore(session, path)
+    from tfc.checkpoint.flat import read_flat, write_flat
+
+    names = [n for n in DTYPES if n != "complex128"]
+    tensors = {n: np.array([0, 1, 3]).astype(dtype_named(n)).reshape(1, 3) for n in names}
+    write_flat(path, tensors)
+    for name, array in read_flat(path).items():
+        assert (array.dtype, array.tobytes()) == (tensors[name].dtype, tensors[name].tobytes())
+    Path(path).write_bytes(Path(path).read_bytes()[:-3])
+    with pytest.raises(tf.CheckpointError, match="damaged"):
+        read_flat(path)
+    with pytest.raises(tf.CheckpointError, match="'z' is complex128"):
+        write_flat(path, {"z": np.zeros(2, complex)})
+
+
 def test_what_cannot_be_saved(tmp_path: Path):
     session, (v, _, _) = make()
     with pytest.raises(tf.CheckpointError, match="there is no folder"):

@@ -114,13 +114,8 @@ def write_bundle(prefix: str | os.PathLike[str], tensors: Mapping[str, Array]) -
         with open(target, "wb") as file:
             entries = dict(_written(file, tensors))
             _sync(file)
-        table = table_bytes({HEADER_KEY: header(shards), **entries})
-        with open(f"{index}.tmp", "wb") as file:
-            file.write(table)
-            _sync(file)
         sync_folder(prefix)  # the data file is there before an index speaks of it
-        os.replace(f"{index}.tmp", index)
-        sync_folder(prefix)
+        replace_bytes(index, table_bytes({HEADER_KEY: header(shards), **entries}))
     except OSError as error:
         for file in (target, f"{index}.tmp"):
             with contextlib.suppress(OSError):
@@ -189,10 +184,10 @@ def remove_bundle(prefix: str) -> None:
     remove_data(prefix)
 
 
-def replace_file(path: str, text: str) -> None:
-    """Write a small file in one step."""
-    with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-        file.write(text)
+def replace_bytes(path: str, data: bytes) -> None:
+    """Write a file in one step: until then the old one stays."""
+    with open(f"{path}.tmp", "wb") as file:
+        file.write(data)
         _sync(file)
     os.replace(f"{path}.tmp", path)
     sync_folder(path)
@@ -261,9 +256,12 @@ class Bundle:
     def entry(self, name: str) -> Entry:
         """Raises `CheckpointError` for a name that is not there; the nearest are told."""
         if (found := self.entries.get(name)) is None:
-            help = nearest(name, self.entries) or f"it has {', '.join(list(self.entries)[:8]) or 'nothing'}"
-            raise CheckpointError(f"the checkpoint has no '{name}'", where=self.prefix, help=help)
+            raise unknown_name(name, self.entries, self.prefix)
         return found
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The extents of a tensor."""
+        return self.entry(name).shape
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """numpy's dtype of a tensor; ``object`` for strings."""
@@ -331,6 +329,13 @@ class Bundle:
             place = tuple(slice(None) if n < 0 else slice(start, start + n) for start, n in extents)
             whole[place] = np.frombuffer(raw, dtype).reshape(whole[place].shape)
         return whole
+
+
+def unknown_name(name: str, known: Iterable[str], where: str) -> CheckpointError:
+    """The error of a name that is not there."""
+    listed = list(known)
+    help = nearest(name, listed) or f"it has {', '.join(listed[:8]) or 'nothing'}"
+    return CheckpointError(f"the checkpoint has no '{name}'", where=where, help=help)
 
 
 def _strings(raw: memoryview, entry: Entry, where: str) -> Array:

@@ -4,7 +4,7 @@
     saver.save(session, "models/net", global_step=7)      models/net-7.index, models/net-7.data-..., models/checkpoint
     saver.restore(session, tf.train.latest_checkpoint("models"))
 
-The files are TensorFlow's (`tfc.checkpoint.bundle`). Saving and restoring are all or nothing: a process that
+The files are TensorFlow's (`tfc.checkpoint.bundle`), or one ``.safetensors`` file (`tfc.checkpoint.flat`). Saving and restoring are all or nothing: a process that
 is killed leaves the last good checkpoint, one that cannot be restored leaves the variables as they were.
 """
 
@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tfc.checkpoint.bundle import Bundle, remove_bundle, replace_file, shard_count, write_bundle
+from tfc.checkpoint.bundle import Bundle, remove_bundle, replace_bytes, shard_count, write_bundle
+from tfc.checkpoint.flat import SUFFIX, FlatFile, write_flat
 from tfc.dialects.tfc.types import Array
 from tfc.errors import CheckpointError, GraphError
 from tfc.graph.dtypes import DType, as_dtype
@@ -97,7 +98,8 @@ class Saver:
         """Write a checkpoint, with the values of one moment.
 
         Args:
-            save_path: the beginning of the files' names.
+            save_path: the beginning of the files' names; or the name of one file, which ends with
+                ``.safetensors`` and of which the state file says nothing.
             global_step: a number, or a variable or tensor of one, that is added to the names.
             write_state: note the checkpoint in the folder's file ``checkpoint``.
 
@@ -118,7 +120,11 @@ class Saver:
             raise CheckpointError(f"there is no folder {os.path.dirname(path)} to save in", where=path)
         variables = self._chosen()
         values = sess.values_of([v.op for v in variables.values()])
-        write_bundle(path, dict(zip(variables, values, strict=True)))
+        tensors = dict(zip(variables, values, strict=True))
+        if path.endswith(SUFFIX):
+            write_flat(path, tensors)
+            return path
+        write_bundle(path, tensors)
         if write_state:
             self._note(path, latest_filename or _STATE)
         return path
@@ -132,7 +138,7 @@ class Saver:
         """
         if save_path is None:
             raise CheckpointError("there is no checkpoint to restore, got None", help="latest_checkpoint found none")
-        bundle = Bundle(os.fspath(save_path))
+        bundle = _opened(os.fspath(save_path))
         values = [(v, self._value(bundle, name, v)) for name, v in self._chosen().items()]
         sess.load_all(values)
 
@@ -142,7 +148,7 @@ class Saver:
             raise quoted(GraphError("there are no variables to save"), here())
         return found
 
-    def _value(self, bundle: Bundle, name: str, variable: Variable) -> Array:
+    def _value(self, bundle: Bundle | FlatFile, name: str, variable: Variable) -> Array:
         try:
             value = bundle.read(name)
         except CheckpointError as error:
@@ -178,6 +184,10 @@ class Saver:
         self._kept = kept
         for old in gone:
             remove_bundle(old)
+
+
+def _opened(path: str) -> Bundle | FlatFile:
+    return FlatFile(path) if path.endswith(SUFFIX) else Bundle(path)
 
 
 def _named(var_list: Any) -> dict[str, Variable]:
@@ -244,7 +254,7 @@ def update_checkpoint_state(
 
     rows = [f"model_checkpoint_path: {written(model_checkpoint_path)}"]
     rows += [f"all_model_checkpoint_paths: {written(p)}" for p in paths]
-    replace_file(os.path.join(folder, latest_filename or _STATE), "\n".join(rows) + "\n")
+    replace_bytes(os.path.join(folder, latest_filename or _STATE), ("\n".join(rows) + "\n").encode())
 
 
 def _quoted(text: str) -> str:
@@ -293,7 +303,7 @@ class CheckpointReader:
     """
 
     def __init__(self, filepattern: str | os.PathLike[str]) -> None:
-        self._bundle = Bundle(os.fspath(filepattern))
+        self._bundle = _opened(os.fspath(filepattern))
 
     def has_tensor(self, tensor_str: str) -> bool:
         return tensor_str in self._bundle
@@ -304,7 +314,7 @@ class CheckpointReader:
         return value if value.ndim else value[()]
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
-        return {n: list(e.shape) for n, e in self._bundle.entries.items()}
+        return {n: list(self._bundle.shape(n)) for n in self._bundle.names}
 
     def get_variable_to_dtype_map(self) -> dict[str, DType | np.dtype[Any]]:
         """The element types: numpy's ``object`` for strings."""
@@ -313,7 +323,8 @@ class CheckpointReader:
 
     def debug_string(self) -> bytes:
         """A line for each tensor."""
-        rows = [f"{n} ({self._bundle.dtype(n)}) {TensorShape(list(e.shape))}" for n, e in self._bundle.entries.items()]
+        shapes = self.get_variable_to_shape_map().items()
+        rows = [f"{n} ({self._bundle.dtype(n)}) {TensorShape(s)}" for n, s in shapes]
         return "\n".join(rows).encode()
 
 
