@@ -30,6 +30,22 @@ def test_the_same_as_tensorflow(name):
     np.testing.assert_allclose(found, KNOWN[name], rtol=4e-6, atol=2e-7)
 
 
+def test_decay_of_weights_is_no_gradient():
+    rng = np.random.default_rng(4)
+    w, grads = rng.normal(size=7), rng.normal(size=(5, 7))
+    var, fed = tf.Variable(w), tf.placeholder(tf.float64, [7])
+    rate, decay = np.float64(0.02), np.float64(0.01)
+    step = tf.train.AdamWOptimizer(decay, rate, np.float64(0.9), np.float64(0.999), np.float64(1e-8)).apply_gradients([(fed, var)])
+    session = tf.Session()
+    session.run(tf.global_variables_initializer())
+    m, v = np.zeros(7), np.zeros(7)
+    for k, g in enumerate(grads, 1):
+        session.run(step, {fed: g})
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        w = w - decay * w - rate * np.sqrt(1 - 0.999**k) / (1 - 0.9**k) * m / (np.sqrt(v) + 1e-8)
+    np.testing.assert_allclose(session.run(var), w, rtol=1e-12)
+
+
 def launches(target, feeds):
     """The kernels and copies of a run."""
     request = Request(target.graph, [], [target], feeds, [f.type for f in feeds])

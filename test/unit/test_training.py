@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_models import MODELS, OPTIMIZERS, STEPS, build, digest, dtype_of
+from training_models import MODELS, OPTIMIZERS, STEPS, build, digest
 
 import tfc as tf
 
@@ -22,8 +22,7 @@ CASES = [
 @pytest.mark.parametrize(("model", "optimizer"), CASES)
 def test_as_tensorflow_trains(model, optimizer):
     tf.reset_default_graph()
-    dtype = dtype_of(optimizer)
-    step, loss, variables = build(tf, model, optimizer, dtype)
+    step, loss, variables = build(tf, model, optimizer)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         losses = [session.run([loss, step])[0] for _ in range(STEPS)]

@@ -88,37 +88,33 @@ def transformer(m: Model) -> Any:
 MODELS = {f.__name__: f for f in (mlp, cnn, lstm, transformer)}
 
 OPTIMIZERS: dict[str, Any] = {
-    "sgd": lambda tf: tf.train.GradientDescentOptimizer(0.1),
-    "momentum": lambda tf: tf.train.MomentumOptimizer(0.05, 0.9),
-    "nesterov": lambda tf: tf.train.MomentumOptimizer(0.05, 0.9, use_nesterov=True),
-    "adagrad": lambda tf: tf.train.AdagradOptimizer(0.1),
-    "adadelta": lambda tf: tf.train.AdadeltaOptimizer(1.0, 0.9, 1e-6),
-    "rmsprop": lambda tf: tf.train.RMSPropOptimizer(0.005, momentum=0.5, epsilon=1e-4),
-    "centered": lambda tf: tf.train.RMSPropOptimizer(0.005, epsilon=1e-3, centered=True),
-    "adam": lambda tf: tf.train.AdamOptimizer(0.01, epsilon=1e-5),
-    "ftrl": lambda tf: tf.train.FtrlOptimizer(
+    "sgd": lambda tf, n=float: tf.train.GradientDescentOptimizer(0.1),
+    "momentum": lambda tf, n=float: tf.train.MomentumOptimizer(0.05, 0.9),
+    "nesterov": lambda tf, n=float: tf.train.MomentumOptimizer(0.05, 0.9, use_nesterov=True),
+    "adagrad": lambda tf, n=float: tf.train.AdagradOptimizer(0.1),
+    "adadelta": lambda tf, n=float: tf.train.AdadeltaOptimizer(1.0, 0.9, 1e-6),
+    "rmsprop": lambda tf, n=float: tf.train.RMSPropOptimizer(0.005, momentum=0.5, epsilon=1e-4),
+    "centered": lambda tf, n=float: tf.train.RMSPropOptimizer(0.005, epsilon=1e-3, centered=True),
+    "adam": lambda tf, n=float: tf.train.AdamOptimizer(0.01, epsilon=1e-5),
+    "ftrl": lambda tf, n=float: tf.train.FtrlOptimizer(
         0.1, l1_regularization_strength=0.001, l2_regularization_strength=0.01,
         l2_shrinkage_regularization_strength=0.01,
     ),
-    "ftrl_power": lambda tf: tf.train.FtrlOptimizer(0.1, learning_rate_power=-0.7),
-    "proximal": lambda tf: tf.train.ProximalGradientDescentOptimizer(
-        0.1, l1_regularization_strength=0.001, l2_regularization_strength=0.01
+    "ftrl_power": lambda tf, n=float: tf.train.FtrlOptimizer(0.1, learning_rate_power=-0.7),
+    "proximal": lambda tf, n=float: tf.train.ProximalGradientDescentOptimizer(
+        n(0.1), l1_regularization_strength=n(0.001), l2_regularization_strength=n(0.01)
     ),
-    "proximal_adagrad": lambda tf: tf.train.ProximalAdagradOptimizer(
-        0.1, l1_regularization_strength=0.001, l2_regularization_strength=0.01
+    "proximal_adagrad": lambda tf, n=float: tf.train.ProximalAdagradOptimizer(
+        n(0.1), l1_regularization_strength=n(0.001), l2_regularization_strength=n(0.01)
     ),
 }  # fmt: skip
+"""``n`` makes the numbers that TensorFlow wants of the element type of the variables."""
 
 
-def dtype_of(optimizer: str) -> Any:
-    """The element type that a training is compared in."""
-    return np.float32 if optimizer.startswith("proximal") else np.float64
-
-
-def build(tf: Any, model: str, optimizer: str, dtype: Any) -> tuple[Any, Any, list[Any]]:
+def build(tf: Any, model: str, optimizer: str, dtype: Any = np.float64) -> tuple[Any, Any, list[Any]]:
     """The step, the loss and the variables."""
     loss = MODELS[model](Model(tf, dtype))
-    step = OPTIMIZERS[optimizer](tf).minimize(loss, tf.train.get_or_create_global_step())
+    step = OPTIMIZERS[optimizer](tf, dtype).minimize(loss, tf.train.get_or_create_global_step())
     return step, loss, tf.trainable_variables()
 
 
