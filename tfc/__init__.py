@@ -71,6 +71,7 @@ _NAMES: dict[str, str] = {
     "tfc.graph.function": "TensorSpec function",
     "tfc.graph.functional": "foldl foldr map_fn scan",
     "tfc.graph.rnn": "reverse_sequence",
+    "tfc.graph.sort": "argsort sort",
     "tfc.graph.tensor_array": "TensorArray",
     "tfc.graph.gradients": "AggregationMethod RegisterGradient UnconnectedGradients custom_gradient gradients",
     "tfc.graph.slices": "IndexedSlices IndexedSlicesValue unsorted_segment_sum",

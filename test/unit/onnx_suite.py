@@ -23,9 +23,8 @@ GROUPS = ("simple", "pytorch-converted", "pytorch-operator", "node")
 
 OPERATORS = {
     "Adagrad Adam Momentum Gradient": "training steps come from the graph API",
-    "ScatterElements ScatterND Scatter TensorScatter MaxUnpool Col2Im RoiAlign": "no scatter yet",
-    "TopK Unique NonMaxSuppression": "no sort yet",
-    "NonZero Compress": "the extents of the result depend on values",
+    "TensorScatter MaxUnpool Col2Im RoiAlign": "not measured in models",
+    "NonZero Compress Unique NonMaxSuppression": "the extents of the result depend on values",
     "DFT STFT MelWeightMatrix": "no Fourier transform",
     "GridSample DeformConv": "no sampling at computed places yet",
     "RandomUniformLike Bernoulli": "random numbers differ from the stored ones",
@@ -33,7 +32,7 @@ OPERATORS = {
     "ArrayFeatureExtractor Binarizer LabelEncoder TreeEnsemble": "the domain ai.onnx.ml is not of tensors",
     "StringNormalizer StringSplit StringConcat RegexFullMatch TfIdfVectorizer": "no strings",
     "ImageDecoder": "no image files",
-    "Det ReverseSequence": "not measured in models",
+    "Det": "not measured in models",
 }
 """Operators that tfc lacks."""
 

@@ -29,6 +29,7 @@ from tfc.graph.rnn import (
     static_bidirectional_rnn,
     static_rnn,
 )
+from tfc.graph.sort import in_top_k, top_k
 from tfc.graph.source import here, quoted
 
 relu = unary("Relu", "``max(x, 0)``.")
@@ -40,11 +41,11 @@ l2_loss = unary("L2Loss", "``sum(x * x) / 2``.")
 __all__ = [
     "atrous_conv2d", "avg_pool", "batch_normalization", "bias_add", "bidirectional_dynamic_rnn", "conv1d", "conv2d",
     "conv2d_transpose", "conv3d", "crelu", "depthwise_conv2d", "dropout", "dynamic_rnn", "elu", "embedding_lookup",
-    "fused_batch_norm", "gelu", "l2_loss", "l2_normalize", "leaky_relu", "local_response_normalization",
+    "fused_batch_norm", "gelu", "in_top_k", "l2_loss", "l2_normalize", "leaky_relu", "local_response_normalization",
     "log_softmax", "lrn", "max_pool", "moments", "relu", "relu6", "rnn_cell", "selu", "separable_conv2d",
     "sigmoid", "sigmoid_cross_entropy_with_logits", "silu", "softmax",
     "softmax_cross_entropy_with_logits", "softmax_cross_entropy_with_logits_v2", "softplus", "softsign",
-    "sparse_softmax_cross_entropy_with_logits", "static_bidirectional_rnn", "static_rnn", "swish", "tanh", "xw_plus_b",
+    "sparse_softmax_cross_entropy_with_logits", "static_bidirectional_rnn", "static_rnn", "swish", "tanh", "top_k", "xw_plus_b",
 ]  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from tfc.dialects.tfc import (
     reduce,
     select,
     shape,
+    sort,
     state,
     window,
 )
@@ -37,7 +38,7 @@ from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceT
 
 FAMILIES = (
     elementwise, arithmetic, select, activation, constant, shape, gather, dynamic, reduce, window,
-    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, fusion,
+    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, sort, fusion,
 )  # fmt: skip
 """The files of operations; importing one enters its operations in `OPERATIONS`."""
 

@@ -41,6 +41,7 @@ FAMILIES = (
     "sequence",
     "quantize",
     "recurrent",
+    "sort",
 )
 
 _table: dict[str, list[tuple[int, Importer]]] = {}

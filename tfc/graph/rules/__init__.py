@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-FAMILIES = ("arrays", "checks", "control", "gradient", "math", "nn", "random", "scatter", "state", "tensor_array", "train")
+FAMILIES = ("arrays", "checks", "control", "gradient", "math", "nn", "random", "scatter", "sort", "state", "tensor_array", "train")
 
 
 def load() -> None:
