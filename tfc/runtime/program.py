@@ -346,13 +346,13 @@ def _fail(
     raise RunError(_text(text_of, code))
 
 
-def _text(text_of: Callable[[int], Any], code: int) -> str:
 def _message(said: Callable[..., Any] | None, handle: ctypes.c_void_p, lock: threading.Lock) -> bytes | None:
     """The words of a model's last run; a model made before there were any has none."""
     with lock:  # the next run drops them
         return said(handle) if said is not None else None
 
 
+def _text(text_of: Callable[[int], Any], code: int) -> str:
     return cast(bytes, text_of(code)).decode("utf-8", "replace")
 
 
