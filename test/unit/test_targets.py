@@ -14,6 +14,7 @@ from tfc.codegen.cpu.formulas import SINGLE
 from tfc.codegen.cpu.objects import compile_llvm, llvm_assembly
 from tfc.codegen.cpu.targets import CPUS, ISAS, Target, host_features, host_triple
 from tfc.codegen.cpu.translate import translate
+from tfc.dialects.kernel import NEVER_POSITIVE
 from tfc.errors import InternalError, OptionError
 
 TARGETS = [
@@ -29,6 +30,12 @@ TARGETS = [
 
 LIBM = {"sin", "cos", "tan", "pow", "erf", "log", "exp", "tanh", "atan2"}
 LIBC = {"memset", "memcpy"}
+
+def written(formula: str) -> str:
+    """The operation on ``%v`` that is computed by a formula of this name."""
+    name, of, _ = formula.partition("_of_never_positive")
+    return f"{name} %v {{{NEVER_POSITIVE}}}" if of else f"{name} %v"
+
 
 EVERYTHING = "\n".join(
     [
@@ -60,7 +67,7 @@ EVERYTHING = "\n".join(
         "  %sv = kernel.splat %s : f32 -> vector<2x16xf32>",
         "  %r0 = kernel.row %sv[0 : i64] : vector<2x16xf32> -> vector<16xf32>",
         '  kernel.check %tv, "no" : vector<16xi1>',
-        *(f"  %u{k} = math.{name} %v : vector<16xf32>" for k, name in enumerate(SINGLE) if name not in ("atan2", "powf")),
+        *(f"  %u{k} = math.{written(name)} : vector<16xf32>" for k, name in enumerate(SINGLE) if name not in ("atan2", "powf")),
         *(f"  %w{k} = math.{name} %v, %r0 : vector<16xf32>" for k, name in enumerate(("atan2", "powf"))),
         *(f"  %g{k} = math.{name} %e : vector<8xf64>" for k, name in enumerate(("exp", "log", "tanh", "sin"))),
         *(f"  kernel.store %u{k}, %x[%c0] mask %m : vector<16xi1> : vector<16xf32>, memref<?xf32>" for k, name in enumerate(SINGLE) if name not in ("atan2", "powf")),
