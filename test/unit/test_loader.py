@@ -88,6 +88,20 @@ def test_damaged_bytes_never_end_in_another_exception(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.parametrize("suffix", ["o", "so"])
+def test_a_damaged_file_is_not_loaded(tmp_path: Path, suffix: str) -> None:
+    """LLVM's loader ends the process at a relocation that makes no sense."""
+    whole, bad = made(tmp_path / f"whole.{suffix}").read_bytes(), tmp_path / f"bad.{suffix}"
+    for position in range(64, len(whole), 211):
+        bad.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
+        try:
+            program = load_program(bad)
+        except ArtifactError:
+            continue
+        assert suffix == "so"  # in its weights, or in the magic number of the seal
+        program.run([np.ones(1, np.float32)])
+
+
 def test_files_that_are_no_model_say_so(tmp_path: Path) -> None:
     text = tmp_path / "text.so"
     text.write_text("not a library, but long enough to have the header of one, if it were " * 3)

@@ -4,7 +4,7 @@
 
 Nothing of the compiler is imported: a program that only runs a model needs ctypes and numpy, and
 llvmlite where the file is an object. A file is looked through before the system loads it, so
-that one that is truncated, for another machine or no model at all is an error and no crash.
+that one that is truncated, damaged, for another machine or no model at all is an error and no crash.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from tfc.codegen.artifact import elf
 from tfc.codegen.artifact.image import Image
 from tfc.codegen.artifact.manifest import Manifest
+from tfc.codegen.artifact.seal import is_whole
 from tfc.errors import ArtifactError
 from tfc.runtime.program import Address, Program
 
@@ -51,6 +52,10 @@ def load_program(path: str | os.PathLike[str], *, threads: int = 0) -> Program:
     missing = [s for s in map(manifest.symbol, _INTERFACE) if s not in image.symbols]
     if missing:
         raise ArtifactError(f"{path!r} lacks {', '.join(missing)}: it is no whole model of tfc")
+    whole = is_whole(image.data)
+    if not whole and not (whole is None and image.is_library):  # others may have linked a library
+        what = "is truncated, or no object of tfc: it has no digest" if whole is None else "is damaged or truncated"
+        raise ArtifactError(f"{path!r} {what}", help="compile or copy it again")
     address, keep = _library(path) if image.is_library else _object(path)
     return Program(address, manifest.name, threads=threads, keep=keep)
 

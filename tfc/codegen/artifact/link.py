@@ -30,6 +30,7 @@ from typing import BinaryIO
 from tfc.codegen.artifact import elf, libraries
 from tfc.codegen.artifact.elf import Object, Relocation, Section, Strings, Symbol
 from tfc.codegen.artifact.object import with_weights
+from tfc.codegen.artifact.seal import seal
 from tfc.codegen.artifact.weights import Weights
 from tfc.errors import ArtifactError
 
@@ -81,7 +82,10 @@ def link(file: BinaryIO, objects: Sequence[bytes], weights: Weights, symbol: str
     target = elf.join([elf.read(o) for o in objects])
     if target.machine != elf.EM_X86_64:
         raise ArtifactError("expected x86-64 objects")
-    _Link(with_weights(target, weights, symbol)).write(file)
+    made = _Link(with_weights(target, weights, symbol))
+    made.write(file)
+    data = next((s for s in made.segments if any(isinstance(t.data, Weights) for t in s.sections)), None)
+    seal(file, *((data.offset, data.file_size) if data else ()))
 
 
 @dataclass

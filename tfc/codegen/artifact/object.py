@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from tfc.codegen.artifact import elf
+from tfc.codegen.artifact.seal import is_whole, seal
 from tfc.codegen.artifact.weights import ALIGNMENT, Weights
 from tfc.errors import ArtifactError
 
@@ -33,6 +34,8 @@ def write_object(file: BinaryIO, objects: Sequence[bytes], weights: Weights, sym
     """
     if not weights.size and len(objects) == 1:
         file.write(objects[0])
+        if elf.machine_of(objects[0]) is not None and is_whole(objects[0]) is None:
+            seal(file)
         return
     if any(elf.machine_of(o) is None for o in objects):
         raise ArtifactError(
@@ -45,6 +48,7 @@ def write_object(file: BinaryIO, objects: Sequence[bytes], weights: Weights, sym
             help="write a shared library (-o model.so): there the weights lie behind the code",
         )
     elf.write(with_weights(elf.join([elf.read(o) for o in objects]), weights, symbol), file)
+    seal(file)
 
 
 def with_weights(target: elf.Object, weights: Weights, symbol: str) -> elf.Object:
