@@ -19,7 +19,7 @@ from tfc.codegen.artifact.image import Image
 from tfc.codegen.artifact.link import link
 from tfc.codegen.artifact.object import write_object
 from tfc.codegen.artifact.weights import Weights
-from tfc.errors import ArtifactError, FeedError
+from tfc.errors import ArtifactError, FeedError, OptionError
 from tfc.runtime.loader import load_program
 
 pytestmark = pytest.mark.skipif(
@@ -44,6 +44,13 @@ def test_a_model_of_any_length_runs(tmp_path: Path, name: str) -> None:
         np.testing.assert_array_equal(y, 3 * x)
     with pytest.raises(FeedError, match="expected float32"):
         program.run([np.zeros((2, 2), np.float32)])
+
+
+@pytest.mark.parametrize("threads", [-1, 1025, 1 << 40, "2", 2.0, True])
+def test_a_number_of_threads_that_cannot_be_says_so(tmp_path: Path, threads: object) -> None:
+    path = made(tmp_path / "model.so")
+    with pytest.raises(OptionError, match="from 0 to 1024, got"):
+        load_program(path, threads=threads)  # type: ignore[arg-type]
 
 
 def test_two_loads_are_two_instances(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from tfc.codegen.artifact import elf
 from tfc.codegen.artifact.image import Image
 from tfc.codegen.artifact.manifest import Manifest
 from tfc.codegen.artifact.seal import is_whole
-from tfc.errors import ArtifactError
+from tfc.codegen.pool import MAX_THREADS
+from tfc.errors import ArtifactError, OptionError
 from tfc.runtime.program import Address, Program
 
 _INTERFACE = ("abi", "error", "arena_size", "create", "destroy", "run", "variable")
@@ -40,7 +41,10 @@ def load_program(path: str | os.PathLike[str], *, threads: int = 0) -> Program:
     Raises:
         ArtifactError: the file is missing, truncated, no model, of another interface version,
             or made for another machine; the message says which.
+        OptionError: ``threads`` is no number from 0 to `MAX_THREADS`.
     """
+    if type(threads) is not int or not 0 <= threads <= MAX_THREADS:
+        raise OptionError(f"expected a number of threads from 0 to {MAX_THREADS}, got {threads!r}")
     path = os.path.realpath(path)
     image = Image.open(path)
     if platform.machine().lower() not in _MACHINES.get(image.machine, ()):
