@@ -293,3 +293,42 @@ def test_a_loop_never_copies_the_array_that_it_carries(body: str) -> None:
         inputs = [np.array(rounds, np.int32), np.linspace(-1, 1, 256).astype(np.float32)]
         for x, y in zip(interpret(module(text), inputs), program.run(inputs), strict=True):
             np.testing.assert_allclose(x, y, atol=1e-6)
+
+
+BATCH = 'tensor<?x3xf32, #tfc.dims<["batch", ""]>>'
+STEPS = 'tensor<?x?x3xf32, #tfc.dims<["time", "batch", ""]>>'
+SEQUENCE = f"""func.func @main(%x : {STEPS}, %h : {BATCH}, %n : tensor<i64>) -> ({STEPS}, {BATCH}) {{
+  %zero = tfc.constant 0 : tensor<i64>
+  %one = tfc.constant 1 : tensor<i64>
+  %r:3 = tfc.while (%zero, %h, %x) with (%n) :
+      (tensor<i64>, {BATCH}, {STEPS}), (tensor<i64>) -> (tensor<i64>, {BATCH}, {STEPS}) {{
+  ^bb0(%i : tensor<i64>, %h0 : {BATCH}, %a : {STEPS}, %n0 : tensor<i64>):
+    %p = tfc.compare lt %i, %n0 : tensor<i64>, tensor<i64> -> tensor<i1>
+    tfc.yield %p : tensor<i1>
+  }} do {{
+  ^bb0(%i : tensor<i64>, %h0 : {BATCH}, %a : {STEPS}, %n0 : tensor<i64>):
+    %s = tfc.constant 1 : tensor<i64>
+    %i1 = tfc.add %i, %s : tensor<i64>, tensor<i64> -> tensor<i64>
+    %row = tfc.gather %a at %i along 0 batch 0 : {STEPS}, tensor<i64> -> {BATCH}
+    %g = tfc.add %row, %h0 : {BATCH}, {BATCH} -> {BATCH}
+    %h1 = tfc.tanh %g : {BATCH} -> {BATCH}
+    %a1 = tfc.update_row %a at %i with %h1 : {STEPS}, tensor<i64>, {BATCH} -> {STEPS}
+    tfc.yield %i1, %h1, %a1 : tensor<i64>, {BATCH}, {STEPS}
+  }}
+  func.return %r#2, %r#1 : {STEPS}, {BATCH}
+}}"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_extents_and_turns_of_the_inputs(threads: int) -> None:
+    """One program for every batch, length and number of turns; a row that is not there is an error."""
+    program, meaning = compiled(SEQUENCE, threads), module(SEQUENCE)
+    for time, batch, turns in ((4, 2, 4), (1, 5, 1), (7, 300, 3), (2, 1, 0), (3, 2, 4)):
+        x = np.linspace(-1, 1, time * batch * 3, dtype=np.float32).reshape(time, batch, 3)
+        inputs = [x, x[0] / 2, np.array(turns)]
+        expected, found = (outcome(lambda: interpret(meaning, inputs)), outcome(lambda: program.run(inputs)))
+        if isinstance(expected, str):
+            assert found.replace("time", "3") == expected
+        else:
+            for a, b in zip(expected, found, strict=True):
+                np.testing.assert_allclose(a, b, atol=1e-6)

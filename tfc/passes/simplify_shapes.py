@@ -5,7 +5,9 @@
 
 One walk in program order: each operation infers its result types from operands that are
 already as precise as they get, and an operation with computed amounts becomes its static
-counterpart as soon as they are known, as numbers or as functions of named dims.
+counterpart as soon as they are known, as numbers or as functions of named dims. The arguments of a branch
+are what its operands are. Those of a loop are what its first values are, as far as the body gives them back so:
+that is tried on a copy of it.
 
 Two options change what is known at the start: ``name-dims`` gives the unknown extents of
 arguments the names d0, d1, ...; ``dims="batch=8"`` puts numbers for names.
@@ -20,11 +22,12 @@ import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, TensorType, UnrankedTensorType
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
+from tfc.dialects.tfc.control import IfOp, WhileOp
 from tfc.dialects.tfc.dynamic import (
     DynamicBroadcastOp,
     DynamicPadOp,
@@ -39,6 +42,7 @@ from tfc.dialects.tfc.types import (
     ShapeAttr,
     element,
     is_static,
+    joined,
     shape_of,
     tensor_type,
 )
@@ -67,7 +71,7 @@ class SimplifyShapes(ModulePass):
                     _name_dims(function)
                 if numbers:
                     _substitute(function, numbers)
-                _infer(function)
+                _infer(function.body.block)
                 function.update_function_type()
 
 
@@ -100,22 +104,55 @@ def _substitute(function: FuncOp, numbers: Mapping[str, Dim]) -> None:
                 op.properties[name] = ShapeAttr(
                     tuple(substitute(d, numbers) for d in attribute.data)
                 )
-        for result in op.results:
-            if isinstance(result.type, TensorType) and not is_static(shape_of(result)):
-                shape = [substitute(d, numbers) for d in shape_of(result)]
-                _retype(result, tensor_type(shape, element(result)))
+        arguments = (a for region in op.regions for b in region.blocks for a in b.args)
+        for value in (*op.results, *arguments):
+            if isinstance(value.type, TensorType) and not is_static(shape_of(value)):
+                shape = [substitute(d, numbers) for d in shape_of(value)]
+                _retype(value, tensor_type(shape, element(value)))
 
 
-def _infer(function: FuncOp) -> None:
-    for op in list(function.walk()):
-        if op.parent is None or not isinstance(op, TensorOp):
+def _infer(block: Block) -> None:
+    for op in list(block.ops):
+        if not isinstance(op, TensorOp):
             continue
+        if isinstance(op, IfOp):
+            for region in op.regions:
+                _enter(region, [o.type for o in op.inputs])
+        elif isinstance(op, WhileOp):
+            _infer_loop(op)
         _refresh(op)
         if (resolve := _RESOLVERS.get(type(op))) is None:
             continue
         emit = Emitter(op)
         if (value := resolve(op, emit)) is not None:
             replace(op, [value])
+
+
+def _enter(region: Region, types: Sequence[Attribute]) -> None:
+    """Infer inside of a region whose arguments are of ``types``, where that is more than they say."""
+    for argument, type_ in zip(region.block.args, types, strict=True):
+        _retype(argument, _more_precise(argument.type, type_))
+    _infer(region.block)
+
+
+def _infer_loop(op: WhileOp) -> None:
+    count = len(op.carried)
+    declared = [a.type for a in op.body.block.args[:count]]
+    guess = [_more_precise(d, o.type) for d, o in zip(declared, op.carried, strict=True)]
+    fixed = [o.type for o in op.invariants]
+    while guess != declared:
+        tried = op.clone()
+        _enter(tried.body, [*guess, *fixed])
+        given = [v.type for v in tried.yielded(tried.body)]
+        tried.erase()
+        wider = [joined(g, t) for g, t in zip(guess, given, strict=True)]
+        if wider == guess:
+            break
+        guess = wider
+    for region in op.regions:
+        _enter(region, [*guess, *fixed])
+    for result, type_ in zip(op.results, guess, strict=True):
+        _retype(result, _more_precise(result.type, type_))
 
 
 def _refresh(op: TensorOp) -> None:

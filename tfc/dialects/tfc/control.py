@@ -32,7 +32,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr, i1, i64
+from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr, TensorType, i1, i64
 from xdsl.ir import Attribute, BlockArgument, Operation, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -104,6 +104,13 @@ def _require_types(
     require(fits, op, label, f"{what} {_listed(wanted)}", _listed(types))
 
 
+def _are_alike(x: Attribute, y: Attribute) -> bool:
+    """Whether two types differ in extents at most."""
+    if not isinstance(x, TensorType) or not isinstance(y, TensorType):
+        return agrees(x, y)
+    return element(x) == element(y) and len(shape_of(x)) == len(shape_of(y))
+
+
 def _listed(types: Sequence[Attribute]) -> str:
     return f"({', '.join(map(str, types))})"
 
@@ -116,7 +123,7 @@ class IfOp(RegionOp):
 
     (C1) Both regions end with ``tfc.yield``.
     (C2) Their arguments have the types of ``inputs``.
-    (C3) Both yield as many values, of the same types but for extents that are not known.
+    (C3) Both yield as many values, of the same types but for extents.
 
     Source: ``tf.cond``.
     """
@@ -147,7 +154,8 @@ class IfOp(RegionOp):
         for region in self.regions:
             self.require_arguments(region, self.inputs)
         then, otherwise = ([v.type for v in self.yielded(r)] for r in self.regions)
-        _require_types(self, "C3", "yields of", then, self.yielded(self.otherwise))
+        fits = len(then) == len(otherwise) and all(map(_are_alike, then, otherwise))
+        require(fits, self, "C3", f"yields of {_listed(then)}", _listed(otherwise))
         return [joined(x, y) for x, y in zip(then, otherwise, strict=True)]
 
 
