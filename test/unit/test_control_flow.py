@@ -511,7 +511,10 @@ def test_messages(session: Any, capfd: pytest.CaptureFixture[str]) -> None:
     shown = tf.print("sum", tf.reduce_sum(x), "of", x)
     assert session.run(y, {x: [1, 2, 3, 4, 5]}).tolist() == [1, 2, 3, 4, 5]
     session.run(shown, {x: [0.5]})
-    assert capfd.readouterr().err == "x: [1 2 ... 4 5][5]\nsum 0.5 of [0.5]\n"
+    once = tf.Print(x, [x], "once: ", first_n=2)
+    for k in range(4):
+        session.run(once, {x: [k]})
+    assert capfd.readouterr().err == "x: [1 2 ... 4 5][5]\nsum 0.5 of [0.5]\nonce: [0]\nonce: [1]\n"
 
 
 # Functions

@@ -68,14 +68,20 @@ def Print(
     summarize: int | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """``input_``, whose use writes ``message`` and ``data`` to the standard error stream."""
-    if first_n is not None and first_n >= 0:
-        raise quoted(GraphError("'tfc.Print': first_n is not supported"), here())
+    """``input_``, whose use writes ``message`` and ``data`` to the standard error stream.
+
+    Args:
+        first_n: only so many times in a session; always where it is left out or negative.
+        summarize: how many elements of each are shown at both ends of a dim; 3 where left out, -1 for all.
+    """
     with name_scope(name, "Print", [input_, *data]) as scope:
         values = [convert(d) for d in data]
         shown = SUMMARIZE if summarize is None else summarize
         inputs = [convert(input_), *values]
-        return single("Print", inputs, scope, message=message or "", summarize=shown)
+        most = -1 if first_n is None else first_n
+        return single(
+            "Print", inputs, scope, message=message or "", summarize=shown, first_n=most, state=f"{scope}count"
+        )
 
 
 def print_(

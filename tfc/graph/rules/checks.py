@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from xdsl.dialects.builtin import TensorType, i1
-from xdsl.ir import Operation, SSAValue
+from xdsl.dialects.builtin import TensorType, i1, i64
+from xdsl.ir import Block, Operation, Region, SSAValue
 
 from tfc.dialects.tfc import OPERATIONS
-from tfc.dialects.tfc.control import AssertOp, PrintOp
+from tfc.dialects.tfc.control import AssertOp, IfOp, PrintOp
+from tfc.dialects.tfc.elementwise import CompareOp
+from tfc.dialects.tfc.fusion import YieldOp
 from tfc.dialects.tfc.reduce import ReduceOp
 from tfc.dialects.tfc.shape import IdentityOp
-from tfc.dialects.tfc.state import GateOp
-from tfc.dialects.tfc.types import element, is_float, shape_of
+from tfc.dialects.tfc.state import AssignOp, GateOp, ReadOp, VariableOp
+from tfc.dialects.tfc.types import element, is_float, shape_of, tensor_type
 from tfc.errors import GraphError
 from tfc.graph.dtypes import of_element
 from tfc.graph.emit import Deferred, Emitter, rule
@@ -53,13 +55,38 @@ def check(
 
 @rule("Print")
 def show(
-    emit: Emitter, x: SSAValue, *data: SSAValue, message: str, summarize: int
+    emit: Emitter, x: SSAValue, *data: SSAValue, message: str, summarize: int, first_n: int, state: str
 ) -> SSAValue:
-    """``x``, after ``data`` has been shown."""
+    """``x``, after ``data`` has been shown, the first ``first_n`` times: how often is a hidden variable."""
     texts = _texts(emit, data, [None] * len(data), message)
-    token = emit(PrintOp([*texts[:-1], texts[-1] + "\n"], data, list(emit.after), summarize))
+    texts[-1] += "\n"
+    if first_n < 0:
+        token = emit(PrintOp(texts, data, list(emit.after), summarize))
+    else:
+        handle = emit(VariableOp(state, tensor_type([], i64)))
+        count, read = emit.all(ReadOp(handle, list(emit.after)))
+        told = emit(AssignOp(handle, emit.constant(1, i64), [read], "add"))
+        wanted = emit(CompareOp("lt", count, emit.constant(first_n, i64)))
+        regions = [_silent(emit, [*data, told]) for _ in range(2)]
+        *shown, before = regions[0].block.args
+        message_op = PrintOp(texts, shown, [before], summarize)
+        message_op.location = emit.location
+        end = regions[0].block.last_op
+        assert isinstance(end, YieldOp), "it has just been made"
+        regions[0].block.insert_op_before(message_op, end)
+        end.operands = [message_op.token]
+        token = emit(IfOp(wanted, [*data, told], *regions))
     emit.tokens[:] = [token]
     return emit(GateOp(x, [token]))
+
+
+def _silent(emit: Emitter, inputs: Sequence[SSAValue]) -> Region:
+    """A branch that gives the last of its inputs, a token."""
+    block = Block(arg_types=[v.type for v in inputs])
+    end = YieldOp(block.args[-1:])
+    end.location = emit.location
+    block.add_op(end)
+    return Region(block)
 
 
 @rule("PrintV2", elements=lambda *_, **__: [])
