@@ -94,7 +94,10 @@ def _float_remainder(s: Scalars, x: SSAValue, y: SSAValue) -> SSAValue:
 
 @tfc_op
 class DivOp(DivisionOp):
-    """Quotient; of integers rounded toward zero. Source: ``tf.truediv``, ``tf.truncatediv``."""
+    """Quotient; of integers rounded toward zero, and 0 for a divisor of 0.
+
+    Source: ``tf.truediv``, ``tf.truncatediv``.
+    """
 
     name = "tfc.div"
 
@@ -177,14 +180,20 @@ class RemainderOp(DivisionOp):
 
 @tfc_op
 class RemOp(RemainderOp):
-    """Remainder with the sign of the dividend. Source: ``tf.truncatemod``, C's ``fmod``."""
+    """Remainder with the sign of the dividend; of integers 0 for a divisor of 0.
+
+    Source: ``tf.truncatemod``, C's ``fmod``.
+    """
 
     name = "tfc.rem"
 
 
 @tfc_op
 class FloormodOp(RemainderOp):
-    """Remainder with the sign of the divisor; a zero keeps its sign. Source: ``tf.math.floormod``."""
+    """Remainder with the sign of the divisor; a zero keeps its sign; of integers 0 for a divisor of 0.
+
+    Source: ``tf.math.floormod``.
+    """
 
     name = "tfc.floormod"
 
