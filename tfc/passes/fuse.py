@@ -40,6 +40,7 @@ from tfc.dialects.tfc.control import UpdateRowOp
 from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
 from tfc.dialects.tfc.gradient import SegmentSumOp
+from tfc.dialects.tfc.indexing import groups as dim_groups
 from tfc.dialects.tfc.packed import ContractOp
 from tfc.dialects.tfc.pointwise import HALVES
 from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
@@ -66,10 +67,10 @@ MAX_OPERATIONS = 64
 MOVES = (TransposeOp, SliceOp, ReverseOp, PadOp, ConcatOp, ReshapeOp)
 """Operations that read every element of an operand at most once, at another index."""
 
-LEAVING = (AssignOp, UpdateRowOp, YieldOp)
 FILLED = 4096
 """Bytes of one number over and over that are written by a kernel, where fewer are read from the weights."""
 
+LEAVING = (AssignOp, UpdateRowOp, YieldOp)
 """Operations that take a value out of its block, to a place of its own."""
 
 
@@ -152,6 +153,8 @@ class Plan:
             return
         if isinstance(op, ConstantOp) and op.value.data.array.nbytes < FILLED:
             return  # who needs it whole reads it from the weights
+        if isinstance(op, ReshapeOp) and not _moves_only_units(op):
+            return  # it stays a view
         self.reasons[op] = reason
         groups[op] = Group(op, _kind(op), [op])
 
@@ -247,7 +250,7 @@ def fusible(op: Operation) -> bool:
     if isinstance(op, ConstantOp):
         return op.value.data.is_splat
     if isinstance(op, ReshapeOp):
-        return _moves_only_units(op)
+        return _moves_only_units(op) or _splits_what_is_reduced(op)
     if isinstance(op, UpdateRowOp) or (isinstance(op, GatherOp) and _is_stored_row(op)):
         return False
     return isinstance(op, ContractOp) or (isinstance(op, TensorOp) and op.is_primitive())
@@ -272,6 +275,16 @@ def is_free(op: Operation) -> bool:
 def _moves_only_units(op: ReshapeOp) -> bool:
     """Whether a reshape only adds or drops extents of 1."""
     return _long(op.operands[0]) == _long(op.results[0])
+
+
+def _splits_what_is_reduced(op: ReshapeOp) -> bool:
+    """Whether a reshape takes dims of a computed value apart, for reductions: memory need not hold it."""
+    pairs = dim_groups(shape_of(op.operands[0]), shape_of(op.results[0]))
+    return (
+        isinstance(op.operands[0].owner, ElementwiseOp | PadOp)
+        and all(isinstance(u, ReduceOp) for u in _users(op))
+        and all(len(old) == 1 for old, _ in pairs)
+    )
 
 
 def _long(value: SSAValue) -> list[Dim]:

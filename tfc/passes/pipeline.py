@@ -46,6 +46,7 @@ PASSES: dict[str, str] = {
     "sink-transposes": "tfc.passes.sink_transposes:SinkTransposes",
     "pack-contractions": "tfc.passes.pack_contractions:PackContractions",
     "transpose-results": "tfc.passes.transpose_results:TransposeResults",
+    "split-reductions": "tfc.passes.split_reductions:SplitReductions",
     "expand-updates": "tfc.passes.expand_updates:ExpandUpdates",
     "limit-memory": "tfc.passes.limit_memory:LimitMemory",
     "order-memory": "tfc.passes.order_memory:OrderMemory",
@@ -90,7 +91,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "fusion",
-        "pack-contractions,transpose-results,hoist,expand-updates,fuse,limit-memory,order-memory",
+        "pack-contractions,transpose-results,split-reductions,hoist,expand-updates,fuse,limit-memory,order-memory",
         "every operation is in a fusion, is a view, or is a named kernel",
     ),
     Stage("kernels", "lower-to-kernels", "no tensor type is left in a kernel"),
