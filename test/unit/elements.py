@@ -91,6 +91,8 @@ class NumpyAccess:
 
     def index(self, value: SSAValue, bound: Dim) -> Dim:
         found = int(self.values[value])
+        if self.arrays[1].dtype.kind == "u":  # positions are the second operand; kernels know no signs
+            found %= 1 << 8 * self.arrays[1].dtype.itemsize
         assert isinstance(bound, int)
         if not 0 <= found < bound:
             raise OutOfRangeError(found)

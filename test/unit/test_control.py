@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +207,10 @@ def check_random(seed: int, threads: int, validate: bool = False) -> None:
     model = compiler.load(compiler.lower(program.clone(), options))
     kept = {port.name: model.variable(k) for k, port in enumerate(model.manifest.variables)}
     for _ in range(2):
-        expected = interpret(program, inputs, state)
-        found = model.run(inputs)
+        expected, found = outcome(partial(interpret, program, inputs, state)), outcome(partial(model.run, inputs))
+        if isinstance(expected, str) or isinstance(found, str):
+            assert expected == found
+            return
         for a, b in zip(expected[:3], found, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
         for name in names:
@@ -326,9 +329,9 @@ def test_extents_and_turns_of_the_inputs(threads: int) -> None:
     for time, batch, turns in ((4, 2, 4), (1, 5, 1), (7, 300, 3), (2, 1, 0), (3, 2, 4)):
         x = np.linspace(-1, 1, time * batch * 3, dtype=np.float32).reshape(time, batch, 3)
         inputs = [x, x[0] / 2, np.array(turns)]
-        expected, found = (outcome(lambda: interpret(meaning, inputs)), outcome(lambda: program.run(inputs)))
-        if isinstance(expected, str):
-            assert found.replace("time", "3") == expected
+        expected, found = outcome(partial(interpret, meaning, inputs)), outcome(partial(program.run, inputs))
+        if isinstance(expected, str) or isinstance(found, str):
+            assert str(found).replace("time", "3") == expected
         else:
             for a, b in zip(expected, found, strict=True):
                 np.testing.assert_allclose(a, b, atol=1e-6)

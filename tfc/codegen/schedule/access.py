@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from tfc.codegen.schedule.evaluate import Evaluator
 
 
+POSITIONS = 1
+"""The operand that holds positions, of every operation that has such."""
+
+
 class OperandAccess:
     """The operands of one operation, as `value_at` sees them; implements `Access`."""
 
@@ -62,13 +66,12 @@ class OperandAccess:
 
     def index(self, value: SSAValue, bound: Dim) -> Dim:
         ev = self.evaluator
-        operand = next((o for o in self.op.operands if not is_float(element(o))), self.op.operands[0])
         uniform = isinstance(value.owner, kernel.SplatOp)
         if uniform:
             value = value.owner.value  # pyright: ignore
         lane = None if uniform else ev.lane
         with ev.standing(len(ev.e.scopes) - 1, lane):
-            wide = self._as_index(value, is_unsigned(self._index_element(operand)))
+            wide = self._as_index(value, is_unsigned(element(self.op.operands[POSITIONS])))
             limit = ev.e.index(bound)
             if lane is not None:
                 limit = ev.e(kernel.SplatOp(limit, wide.type))
@@ -86,9 +89,6 @@ class OperandAccess:
         if lane is not None:
             ev.vectors[str(result)] = safe
         return result
-
-    def _index_element(self, operand: SSAValue) -> Attribute:
-        return element(operand)
 
     def _as_index(self, value: SSAValue, unsigned: bool) -> SSAValue:
         ev = self.evaluator

@@ -186,4 +186,9 @@ class GatherElementsOp(TensorOp):
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         x, i = float_range(3, 4), np.array([[2, 0, 1], [1, 1, 2]], np.int64)
-        return [Sample(lambda x, i: cls(x, i, 0), x, i), Sample(lambda x, i: cls(x, i, 1), x, i + 1)]
+        many, far = np.arange(250).astype(np.int8), np.array([249, 0, 200], np.uint8)
+        return [
+            Sample(lambda x, i: cls(x, i, 0), many, far),
+            Sample(lambda x, i: cls(x, i, 0), x, i),
+            Sample(lambda x, i: cls(x, i, 1), x, i + 1),
+        ]
