@@ -22,12 +22,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 import onnx
 from form import Workload
-from machine import Rates, cpu_name, describe
+from machine import cpu_name, describe, rates_of
 from numpy_form import NumpyForm
 from onnx_form import model_of
 from peers import PEERS
 from worker import Worker
 from workloads import TABLE, WORKLOADS
+
+from tfc.runtime.rates import Rates
 
 TOLERANCE = 1e-4
 """Of the largest value of the reference: f32 sums of thousands of terms, a dozen layers deep."""
@@ -56,11 +58,11 @@ def main() -> int:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     plural = "s" if options.threads > 1 else ""
     print(f"{cpu_name()}, {options.threads} thread{plural}; ms, median (middle half)\n")
-    rates, rows = Rates.measure(options.threads), list[dict[str, Any]]()
+    rates, rows = rates_of(options.threads), list[dict[str, Any]]()
     for name in names:
         workload = WORKLOADS[name]()
         figures = measure(workload, [p for p in wanted if PEERS[p].takes(name)], options)
-        rates = rates.best(Rates.measure(options.threads))
+        rates = rates.best(rates_of(options.threads))
         rows.append({**facts(workload), "peers": figures})
         print(summary(rows[-1], rates), flush=True)
         if options.json:

@@ -24,7 +24,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import ml_dtypes  # noqa: E402
 import numpy as np  # noqa: E402
-from machine import Rates  # noqa: E402
+from machine import rates_of  # noqa: E402
 from xdsl.dialects.builtin import ModuleOp  # noqa: E402
 from xdsl.dialects.func import FuncOp, ReturnOp  # noqa: E402
 from xdsl.ir import Block, Operation, Region, SSAValue  # noqa: E402
@@ -355,7 +355,7 @@ def main() -> int:
         return 0
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    peak = Rates.measure(1).flops
+    peak = rates_of(1).flops
     print(f"peak {peak / 1e9:.0f} GFLOP/s")
     wanted = [p for p in options.peers.split(",") if p and not options.cpu]
     for case in chosen:

@@ -18,7 +18,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from chart import Row, chart
-from machine import Rates
+
+from tfc.runtime.rates import Rates
 
 
 @dataclass(frozen=True)

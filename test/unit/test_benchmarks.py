@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tfc
+from tfc.runtime.rates import Rates
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -17,7 +18,6 @@ import networks
 import report
 import workloads
 from form import Workload
-from machine import Rates
 from numpy_form import NumpyForm
 from onnx_form import model_of
 
