@@ -601,3 +601,13 @@ def test_the_page_tells_the_truth() -> None:
     failures, attempted = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert attempted > 20
     assert not failures
+
+
+def test_gradients_go_through_functions(session: Any) -> None:
+    x = tf.placeholder(tf.float32, [2])
+    grown = tf.function(lambda a, b: tf.while_loop(lambda i, c: i < 3, lambda i, c: (i + 1, c * b), (0, a))[1])
+    either = tf.function(lambda a, b: tf.cond(tf.reduce_sum(a) > 0, lambda: a * b, lambda: a - b))
+    y = grown(x, x + 1) + either(x, x + 1)
+    value, slope = session.run([y, tf.gradients(y, x)[0]], {x: [1, 2]})
+    assert value.tolist() == [8 + 2, 54 + 6]
+    assert slope.tolist() == [8 + 12 + 3, 27 + 54 + 5]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,7 @@ class Function:
     """What `function` gives: called like the Python function, it makes a node Call."""
 
     def __init__(self, python: Callable[..., Any], signature: Sequence[TensorSpec] | None, name: str | None) -> None:
-        self.python, self.name = python, name or getattr(python, "__name__", "function")
+        self.python, self.name = python, name or _scope_name(getattr(python, "__name__", "function"))
         self.signature = None if signature is None else list(signature)
         self._parameters = inspect.signature(python)
         self._traced: WeakKeyDictionary[Graph, dict[Any, _Traced]] = WeakKeyDictionary()
@@ -218,6 +219,11 @@ def function(
     if func is None:
         return lambda python: Function(python, input_signature, name)
     return Function(func, input_signature, name)
+
+
+def _scope_name(name: str) -> str:
+    """The name of a Python function as one of a scope: that of a lambda is none."""
+    return re.sub(r"[^A-Za-z0-9_.]", "", name).lstrip("_") or "function"
 
 
 def _is_argument(value: Any) -> bool:

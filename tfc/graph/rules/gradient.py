@@ -104,7 +104,7 @@ def pulled_back(
 
 def _running(emit: Emitter, of: Node | None) -> RegionOp | None:
     """The branch or loop that a node has become, if it stands in the same block."""
-    if of is None or (value := emit.results.get(of.values()[0])) is None:
+    if of is None or of.type == "Call" or (value := emit.results.get(of.values()[0])) is None:
         return None
     op = value.owner
     while isinstance(op, GateOp):
