@@ -377,6 +377,15 @@ def test_copies_of_panels_and_rows(m: int, k: int, n: int, cx: int, cy: int, dty
     check(dot([], [], [cx], [cy]), x, y)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("constant", [False, True])
+def test_rows_and_panels_of_halves_are_widened_once(dtype: Any, constant: bool) -> None:
+    """Of both operands, in chunks, for items of several rows each."""
+    check(MATMUL, numbers(40, 300, dtype=dtype), numbers(300, 70, dtype=dtype), constant=constant)
+    x, w = numbers(2, 6, 7, 5, dtype=dtype), numbers(3, 3, 5, 20, dtype=dtype)
+    check(conv([1, 2], [1, 1], [1, 1], [1, 1]), x, w, constant=constant)
+
+
 @pytest.mark.usefixtures("eager_copies")
 @pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3"])
 @pytest.mark.parametrize("cy", [0, 1])

@@ -94,19 +94,23 @@ def choose(p: Problem) -> Blocking:
     apart = guess(p.sums[-1].w) * p.size
     ragged = not p.masked and guess(p.column.extent) % p.lanes != 0
     spread = not p.packed and apart > tiles.NEAR_BYTES
-    copies_w = not p.packed and (
-        p.column.w != 1 or ragged or (spread and users >= tiles.COPIED_ROWS)
+    widened = p.computed > p.size and users >= tiles.COPIED_ROWS
+    copies_w = widened or (
+        not p.packed and (p.column.w != 1 or ragged or (spread and users >= tiles.COPIED_ROWS))
     )
     swept = spread and not copies_w
     width = p.lanes * (p.computed if copies_w else p.size)
     panel = tiles.PANEL_BYTES if p.height >= tiles.TALL else tiles.LOW_PANEL_BYTES
     most = tiles.COPY_BYTES if copies_w else panel if p.packed else tiles.CHUNK_BYTES
     chunk = tiles.SWEPT if swept else most // width
-    copies_x = p.row.x == 1 and p.rows != 1 and guess(p.sums[-1].x) * p.size > tiles.NEAR_BYTES
+    across = p.row.x == 1 and p.sums[-1].x != 1
+    copies_x = p.rows != 1 and (
+        widened if not across else guess(p.sums[-1].x) * p.size > tiles.NEAR_BYTES or widened
+    )
     rows = min(tiles.BLOCK_ROWS, tiles.BLOCK_BYTES // max(1, min(depth, chunk) * p.size))
     if copies_x:
         chunk = min(chunk, tiles.COPIED_TERMS)
-        rows = min(rows, max(p.height, 3 * tiles.COPY_BYTES // (2 * min(depth, chunk) * p.size)))
+        rows = min(rows, max(p.height, 3 * tiles.COPY_BYTES // (2 * min(depth, chunk) * p.computed)))
     rows = max(4 * p.height, rows)
     panels = 1
     if swept:

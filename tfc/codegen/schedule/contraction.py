@@ -31,36 +31,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import VectorType
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule import tiles
-from tfc.codegen.schedule.axes import dot, indices, spread
+from tfc.codegen.schedule.axes import dot, indices
 from tfc.codegen.schedule.blocking import Blocking, Chunk, Problem, Sum, choose, cut, guess, known
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.evaluate import Evaluator
 from tfc.codegen.schedule.lanes import compute_type, linear, storage
 from tfc.codegen.schedule.nest import begin
-from tfc.codegen.schedule.panels import Part, copy_across, copy_along, parts_of
+from tfc.codegen.schedule.panels import Part, copy_across, copy_along, copy_rows, parts_of
+from tfc.codegen.schedule.results import Batch, Results
 from tfc.codegen.schedule.rows import Rows
 from tfc.dialects import kernel
-from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.fusion import FusionOp
-from tfc.dialects.tfc.packed import Axis, ContractOp
+from tfc.dialects.tfc.packed import ContractOp
 from tfc.dialects.tfc.types import element, shape_of
 from tfc.dims import Dim, product
-
-Batch = Sequence[tuple[Axis, Dim]]
-"""The batch axes of a contraction and the indices along them."""
 
 UNROLL = 2
 """Steps of the depth in one iteration: they share its overhead. (1 to 4 measure alike; more steps
 take more of LLVM's time.) Single rows take twice as many."""
-
-LIGHT = 6
-"""Operations on a tile's rows while they are in registers; more (or a costly one) take the rows
-from a buffer, one at a time: less code, and no accumulators in the way."""
 
 WORK = 1 << 18
 """Multiply-adds that are worth a thread: some 5 us."""
@@ -128,10 +121,8 @@ class _Generator:
         self.w = evaluator.buffers[contract.w]
         self.whole = isinstance(self.columns.extent, int) and self.columns.extent % self.lanes == 0
         self.items = product(a.extent for a in self.shared)
+        self.results = Results(op, contract, e, evaluator)
         self._cut(target)
-        evaluator.bound[contract.result] = lambda _: self.current
-        self.current: SSAValue
-        self.masks: list[SSAValue | None] = []
 
     # How the work is cut
 
@@ -165,8 +156,7 @@ class _Generator:
         )
         whole = not how.copies_w and not how.copies_x and not all(known(a.extent) for a in axes)
         self.sum = Sum((), axes, axes[0].extent, 1) if whole else cut(axes, how.chunk, UNROLL)
-        first = self.op.results_inside[0]
-        self.kept = element(first) == self.kind and shape_of(first) == shape_of(self.contract.result)
+        self.kept = self.results.kept
         # What an element is made of is written over where that may be: each is then computed once.
         self.in_place = _in_place(self.op, self.contract) if self.sum.count == 1 else []
         self.rows = Rows(rows, most, low, self.sum.count == 1 and not self.in_place)
@@ -183,7 +173,7 @@ class _Generator:
         if isinstance(self.rows.tiles, int) and self.rows.tiles:
             blocks = -(-self.rows.tiles // self.tiles_per_block)
             self.tiles_per_block = -(-self.rows.tiles // blocks)
-        if isinstance(rows, int) and 0 < rows <= wanted and not how.copies_x:
+        if isinstance(rows, int) and 0 < rows <= wanted:
             most = wanted // rows
             if isinstance(items, int):
                 most = -(-items // max(1, -(-items // most)))
@@ -220,26 +210,26 @@ class _Generator:
         x = dot(own, [a.x for a in self.own])
         self.first_item = items * self.items_per_block
         self._scratch()
+        self.first = self._first_row() if self.blocking.copies_x else 0
         with self._chunks() as chunk:
-            rows = None
             if self.blocking.copies_x:
-                shared = [self._bound(i) for i in indices(self._bound(self.first_item), self.shared)]
-                at = x + dot(shared, [a.x for a in self.shared])
-                rows = self._copied_rows(self._bound(at), chunk)
+                with self._each_item(self.first_item) as item:
+                    shared = [self._bound(i) for i in indices(self._bound(item), self.shared)]
+                    at = self._bound(x + dot(shared, [a.x for a in self.shared]))
+                    self._copy_rows(at, self._bound(item - self.first_item), chunk)
             with self._each_panel(group) as panel:
                 column = self._bound(panel * self.lanes)
-                self.columns_at = [self._bound(column + p.first) for p in self.parts]
-                self.masks = [
-                    self._mask(at, p) for at, p in zip(self.columns_at, self.parts, strict=True)
+                self.results.columns_at = [self._bound(column + p.first) for p in self.parts]
+                self.results.masks = [
+                    self._mask(at, p) for at, p in zip(self.results.columns_at, self.parts, strict=True)
                 ]
                 w = self._panel(own, panel, chunk)
                 with self._each_item(self.first_item) as item:
                     shared = [self._bound(i) for i in indices(item, self.shared)]
-                    moves = [a.x for a in self.sum.inner]
                     at = self._bound(x + dot(shared, [a.x for a in self.shared]))
-                    source = rows or Operand(self.x, self.stored, at + chunk.x, self.row.x, moves)
+                    local = item - self.first_item
                     batch = [*zip(self.own, own, strict=True), *zip(self.shared, shared, strict=True)]
-                    tile = _Tile(source, w, batch, item - self.first_item, chunk)
+                    tile = _Tile(self._rows_of_item(at, local, chunk), w, batch, local, chunk)
                     self.rows.each(
                         self.e, self.block, self.tiles_per_block, lambda h, r: self._tile(h, r, tile)
                     )
@@ -316,8 +306,10 @@ class _Generator:
             if self.blocking.copies_w:
                 self.copied_w = self.e(kernel.ScratchOp((most + self.native) * self.lanes, self.kind))
             if self.blocking.copies_x:
+                self.across = self.row.x == 1 and self.depth.x != 1
                 self.row_lanes = -(-self.block_rows // self.native) * self.native
-                self.copied_x = self.e(kernel.ScratchOp(most * self.row_lanes, self.stored))
+                rows = self.row_lanes if self.across else self.block_rows
+                self.copied_x = self.e(kernel.ScratchOp(self.items_per_block * most * rows, self.kind))
             if self.sum.count != 1 and not self.kept:
                 size = self.items_per_block * self.block_rows * self.lanes
                 self.partial = self.e(kernel.ScratchOp(size, self.kind))
@@ -336,7 +328,8 @@ class _Generator:
             return Operand(self.w, self.stored, start, 0, moves)
         compact = self._compact(self.lanes)
         copy = copy_along if self.columns.w == 1 else copy_across
-        valid = None if self.whole else self._bound(self.columns.extent - panel * self.lanes)
+        whole = self.whole or self.contract.packed
+        valid = None if whole else self._bound(self.columns.extent - panel * self.lanes)
 
         def run(source: Dim, place: Dim, low: Dim, high: Dim) -> None:
             copy(
@@ -347,28 +340,55 @@ class _Generator:
         self._each_run(chunk, run, moves, compact, start, -(chunk.low * compact[0]))
         return Operand(self.copied_w, self.kind, -(chunk.low * compact[0]), 0, compact)
 
-    def _copied_rows(self, x: Dim, chunk: Chunk) -> Operand:
-        """A copy of the chunk of the task's rows: they lie side by side, term after term."""
-        height, rows = self.rows.height, self.row.extent
-        first: Dim = self.block * self.block_rows
+    def _first_row(self) -> Dim:
+        """The first row of the task's block."""
+        rows, first = self.row.extent, self.block * self.block_rows
         if not isinstance(rows, int):
-            first = self._bound(first)
-        elif self.rows.tall != self.rows.tiles:
+            return self._bound(first)
+        if self.rows.tall != self.rows.tiles:
             shorter = self.e.maximum(self.block * self.tiles_per_block - self.rows.tall, 0)
-            first = self._bound(first - shorter)
-        elif rows % height:
-            first = self.e.minimum(first, rows - height)
-        compact, moves = self._compact(self.row_lanes), [a.x for a in self.sum.inner]
-        valid = self._bound(rows - first)
+            return self._bound(first - shorter)
+        return self.e.minimum(first, rows - self.rows.height) if rows % self.rows.height else first
+
+    def _rows_of_item(self, x: Dim, item: Dim, chunk: Chunk) -> Operand:
+        """The rows as the sum reads them: where they stand, or in the copy of their chunk."""
+        if not self.blocking.copies_x:
+            moves = [a.x for a in self.sum.inner]
+            return Operand(self.x, self.stored, x + chunk.x, self.row.x, moves)
+        compact, row, size = self._row_places()
+        start = item * size - self.first * row - chunk.low * compact[0]
+        return Operand(self.copied_x, self.kind, start, row, compact)
+
+    def _row_places(self) -> tuple[list[Dim], int, int]:
+        """In a copy of rows: how far terms, rows and items are apart.
+
+        Rows that are neighbours in memory stay that, term after term; others follow each other.
+        """
+        if self.across:
+            return self._compact(self.row_lanes), 1, self.sum.largest * self.row_lanes
+        return self._compact(1), self.sum.largest, self.sum.largest * self.block_rows
+
+    def _copy_rows(self, x: Dim, item: Dim, chunk: Chunk) -> None:
+        """Copy the chunk of the task's rows of one item."""
+        compact, apart, size = self._row_places()
+        moves = [a.x for a in self.sum.inner]
+        valid = self._bound(self.row.extent - self.first)
 
         def run(source: Dim, place: Dim, low: Dim, high: Dim) -> None:
-            copy_along(
-                self.e, (self.x, self.stored, source), (self.copied_x, self.stored, place), (low, high),
-                lanes=self.row_lanes, move=moves[-1], lane_move=1, valid=valid, native=self.native,
+            if self.across:
+                copy_along(
+                    self.e, (self.x, self.stored, source), (self.copied_x, self.kind, place), (low, high),
+                    lanes=self.row_lanes, move=moves[-1], lane_move=1, valid=valid, native=self.native,
+                )  # fmt: skip
+                return
+            rows = self.e.minimum(valid, self.block_rows)
+            copy_rows(
+                self.e, (self.x, self.stored, source), (self.copied_x, self.kind, place), (low, high),
+                rows=rows, row_moves=(self.row.x, apart), move=moves[-1], native=self.native,
             )  # fmt: skip
 
-        self._each_run(chunk, run, moves, compact, x + first + chunk.x, -(chunk.low * compact[0]))
-        return Operand(self.copied_x, self.stored, -first - chunk.low * compact[0], 1, compact)
+        source = x + self.first * self.row.x + chunk.x
+        self._each_run(chunk, run, moves, compact, source, item * size - chunk.low * compact[0])
 
     def _each_run(
         self,
@@ -396,7 +416,7 @@ class _Generator:
     # One tile
 
     def _tile(self, height: int, row: Dim, tile: _Tile) -> None:
-        index = self._index([*tile.batch, (self.row, row), (self.columns, self.columns_at[0])])
+        index = self.results.index([*tile.batch, (self.row, row), (self.columns, self.results.columns_at[0])])
         offset = linear(index, shape_of(self.contract.result))
         chunk = tile.chunk
         place = (self.e.buffers[len(self.op.operands)], offset, self.row.y)
@@ -412,15 +432,15 @@ class _Generator:
         )
         sums = self._sum(0, x, tile.w, chunk, sums)
         if chunk.last is None:
-            self._finish(height, row, tile.batch, offset, sums)
+            self.results.finish(height, row, tile.batch, offset, sums)
             return
 
         def finish() -> Sequence[SSAValue]:
-            self._finish(height, row, tile.batch, offset, sums)
+            self.results.finish(height, row, tile.batch, offset, sums)
             return ()
 
         def keep() -> Sequence[SSAValue]:
-            self._store(sums, *place)
+            self.results.store(sums, *place)
             return ()
 
         self.e.branch(chunk.last, finish, keep)
@@ -440,7 +460,7 @@ class _Generator:
                         buffer, self.e.index(offset + p.first), t, row_stride=rows, mask=m
                     )
                 )
-                for p, t, m in zip(self.parts, types, self.masks, strict=True)
+                for p, t, m in zip(self.parts, types, self.results.masks, strict=True)
             ]
 
         return zeros() if chunk.first is None else self.e.branch(chunk.first, zeros, partial)
@@ -501,7 +521,7 @@ class _Generator:
         column = column if terms > 1 else self._widen(column)
         whole = self.contract.packed or self.blocking.copies_w
         result: list[SSAValue] = []
-        for part, tile, mask in zip(self.parts, sums, self.masks, strict=True):
+        for part, tile, mask in zip(self.parts, sums, self.results.masks, strict=True):
             type_ = VectorType(w.kind, [part.lanes * terms])
             at = self.e.index(w_at + part.first * terms)
             row = self.e(kernel.LoadOp(w.buffer, at, type_, mask=None if whole else mask))
@@ -516,68 +536,6 @@ class _Generator:
         if value.type.element_type == self.kind:
             return value
         return self.e(kernel.CastOp("extf", value, VectorType(self.kind, value.type.get_shape())))
-
-    # The result
-
-    def _index(self, at: Sequence[tuple[Axis, Dim]]) -> tuple[Dim, ...]:
-        """The index in the result, from the indices along the axes."""
-        shape = shape_of(self.contract.result)
-        index: list[Dim] = [0] * len(shape)
-        for axis, i in at:
-            spread(axis, i, shape, index)
-        return tuple(index)
-
-    def _store(self, sums: Sequence[SSAValue], buffer: SSAValue, offset: Dim, row: Dim) -> None:
-        rows = self.e.index(row)
-        for part, tile, mask in zip(self.parts, sums, self.masks, strict=True):
-            at = self.e.index(offset + part.first)
-            self.e(kernel.StoreOp(tile, buffer, at, row_stride=rows, mask=mask))
-
-    def _finish(
-        self, height: int, row: Dim, batch: Batch, offset: Dim, sums: Sequence[SSAValue]
-    ) -> None:
-        """Apply the rest of the fusion to the rows of the tile, and store them."""
-        operations = [o for o in self.op.inner if o is not self.contract]
-        if not operations and self.kept:
-            for position in range(len(self.op.results_inside)):
-                buffer = self.e.buffers[len(self.op.operands) + position]
-                self._store(sums, buffer, offset, self.row.y)
-        elif height > 1 and (len(operations) > LIGHT or any(_heavy(o) for o in operations)):
-            self._finish_from_buffer(height, row, batch, sums)
-        else:
-            for part, tile in enumerate(sums):
-                for r in range(height):
-                    self._finish_row(part, self.e(kernel.RowOp(tile, r)), row + r, batch)
-
-    def _finish_from_buffer(
-        self, height: int, row: Dim, batch: Batch, sums: Sequence[SSAValue]
-    ) -> None:
-        with self.evaluator.standing(0, None):
-            buffers = [self.e(kernel.ScratchOp(height * p.lanes, self.kind)) for p in self.parts]
-        for part, tile, buffer in zip(self.parts, sums, buffers, strict=True):
-            self.e(
-                kernel.StoreOp(tile, buffer, self.e.index(0), row_stride=self.e.index(part.lanes))
-            )
-        with self.e.loop(height) as loop:
-            for number, (part, buffer) in enumerate(zip(self.parts, buffers, strict=True)):
-                at = self.e.index(loop.variable * part.lanes)
-                values = self.e(kernel.LoadOp(buffer, at, VectorType(self.kind, [part.lanes])))
-                self._finish_row(number, values, row + loop.variable, batch)
-
-    def _finish_row(self, number: int, values: SSAValue, row: Dim, batch: Batch) -> None:
-        ev, e, part = self.evaluator, self.e, self.parts[number]
-        shape = shape_of(self.contract.result)
-        first = self.columns_at[number]
-        # A symbol even where there is one panel: it stands for all lanes.
-        column = e.bind(e.index(first), "column") if isinstance(first, int) else first
-        index = self._index([*batch, (self.row, row), (self.columns, column)])
-        self.current = values
-        ev.floor = len(e.scopes) - 1  # what a row needs is loaded here, not kept across the sum
-        with ev.vectorised(column, part.lanes, self.masks[number]):
-            for position, value in enumerate(self.op.results_inside):
-                buffer = e.buffers[len(self.op.operands) + position]
-                ev.store(ev.element(value, index), buffer, element(value), linear(index, shape))
-        ev.floor = 0
 
 
 @dataclass(frozen=True)
@@ -611,7 +569,3 @@ def _overlap(x: Operand, height: int) -> bool:
 def bytes_of(kind: Attribute) -> int:
     """Of an element in memory."""
     return max(8, getattr(kind, "bitwidth", 32)) // 8
-
-
-def _heavy(op: Operation) -> bool:
-    return isinstance(op, TensorOp) and op.HEAVY

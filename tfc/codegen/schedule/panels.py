@@ -2,6 +2,7 @@
 
     copy_along    lanes that are neighbours in memory: vectors are moved as they are
     copy_across   lanes that are rows in memory: square tiles are transposed on the way
+    copy_rows     rows of terms, as they are
 
 A half is widened to f32 where the copy holds that. Nothing outside of the operand is read: lanes past
 its end are zero, or, where they are rows, what its last row holds.
@@ -113,12 +114,43 @@ def copy_across(
             block(loop.variable, e(kernel.MaskOp(e.index(high - loop.variable), side)))
 
 
-def _put(e: Emitter, value: SSAValue, place: Place, at: Dim) -> None:
+def copy_rows(
+    e: Emitter, source: Place, place: Place, terms: tuple[Dim, Dim], *,
+    rows: Dim, row_moves: tuple[Dim, Dim], move: Dim, native: int,
+) -> None:  # fmt: skip
+    """Copy ``terms`` of each of some rows, whose terms stand side by side in the copy.
+
+    Args:
+        rows: how many there are.
+        row_moves: from row to row, in the source and in the copy.
+        move: from term to term in the source.
+    """
+    lanes, (low, high) = 4 * native, terms
+    apart = None if move == 1 else e.index(move)
+    end = low + (high - low) // lanes * lanes
+    with e.loop(rows) as row:
+        r = row.variable
+
+        def some(k: Dim, width: int, mask: SSAValue | None) -> None:
+            at = e.index(source[2] + r * row_moves[0] + k * move)
+            type_ = VectorType(source[1], [width])
+            value = e(kernel.LoadOp(source[0], at, type_, lane_stride=apart, mask=mask))
+            _put(e, value, place, place[2] + r * row_moves[1] + k, mask)
+
+        if end != low:
+            with e.loop(end, lower=low, step=lanes) as loop:
+                some(loop.variable, lanes, None)
+        if end != high:
+            with e.loop(high, lower=end, step=native) as loop:
+                some(loop.variable, native, e(kernel.MaskOp(e.index(high - loop.variable), native)))
+
+
+def _put(e: Emitter, value: SSAValue, place: Place, at: Dim, mask: SSAValue | None = None) -> None:
     kind = value.type.element_type if isinstance(value.type, VectorType) else value.type
     if kind != place[1]:
         wide = VectorType(place[1], value.type.get_shape()) if isinstance(value.type, VectorType) else place[1]
         value = e(kernel.CastOp("extf", value, wide))
-    e(kernel.StoreOp(value, place[0], e.index(at)))
+    e(kernel.StoreOp(value, place[0], e.index(at), mask=mask))
 
 
 def _each(
