@@ -40,14 +40,24 @@ def test_variable_collections():
     tf.add_to_collection("my_collection_name", my_local)
     assert tf.get_collection("my_collection_name") == [my_local]
     assert tf.global_variables() == [my_non_trainable]
-    assert my_non_trainable not in tf.trainable_variables()
     assert tf.local_variables() == [my_local]
+    assert tf.trainable_variables() == []  # neither is: a local variable is not trained, either
+    assert (my_local.trainable, my_non_trainable.trainable) == (False, False)
+    both = tf.get_variable("both", [2])
+    assert both in tf.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+    assert both in tf.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)
+    assert tf.get_collection("no_such_collection") == []
 
 
 def test_device_placement():
     with tf.device("/device:GPU:1"):
         v = tf.get_variable("v", [1])
     assert v.device == "/device:GPU:1"
+    with pytest.raises(tf.GraphError, match=r"guide.py:\d+ \(v/.*cannot run on /device:GPU:1: there is no such device"):
+        tf.Session().run(v.initializer)
+    session = tf.Session(config=tf.ConfigProto(allow_soft_placement=True))
+    session.run(v.initializer)
+    assert session.run(v).shape == (1,)
     cluster_spec = {
         "ps": ["ps0:2222", "ps1:2222"],
         "worker": ["worker0:2222", "worker1:2222", "worker2:2222"]}  # fmt: skip
@@ -73,6 +83,39 @@ def test_initializing_variables():
     session.run(tf.global_variables_initializer())
     assert session.run(report).tolist() == []
     assert session.run([v, w]) == [0, 1]
+
+
+def test_initializers_that_depend_on_others_are_run_after_them():
+    v = tf.get_variable("v", shape=(), initializer=tf.random_normal_initializer())
+    w = tf.get_variable("w", initializer=v + 1)
+    u = tf.get_variable("u", initializer=w.initialized_value() * v)
+    session = tf.Session()
+    session.run(tf.global_variables_initializer())
+    a, b, c = session.run([v, w, u])
+    assert (b, c) == (a + 1, b * a)
+    with pytest.raises(tf.RunError, match=r"test_variables_guide.py:\d+.*uninitialized value v: the variable was made at .*guide.py:\d+"):
+        tf.Session().run(w.initializer)
+
+
+def test_a_variable_without_a_value_is_named():
+    v = tf.get_variable("v", [2])
+    y = v * 2.0
+    session = tf.Session()
+    with pytest.raises(tf.RunError, match=r"uninitialized value v: the variable was made at .*guide.py:\d+, 'v/read' reads it"):
+        session.run(y)
+    with pytest.raises(tf.RunError, match=r"uninitialized value v"):
+        session.run(v.assign_add([1.0, 1.0]))
+    session.run(v.assign([1.0, 2.0]))
+    assert session.run(y).tolist() == [2, 4]
+
+
+def test_a_read_and_a_write_without_an_order_are_refused():
+    v = tf.get_variable("v", shape=(), initializer=tf.zeros_initializer())
+    w, assignment = v + 1, v.assign_add(1)
+    session = tf.Session()
+    session.run(tf.global_variables_initializer())
+    with pytest.raises(tf.GraphError, match=r"test_variables_guide.py:\d+[\s\S]*'v'"):
+        session.run([w, assignment])
 
 
 def test_using_variables():
@@ -221,7 +264,14 @@ def test_a_custom_getter_sees_every_variable():
         (tf.glorot_normal_initializer(seed=1), -0.132, 0.132, 0, 0.1 / np.sqrt(3)),
         (tf.initializers.he_normal(seed=1), -0.17, 0.17, 0, np.sqrt(2 / 400)),
         (tf.initializers.lecun_uniform(seed=1), -0.0867, 0.0867, 0, np.sqrt(1 / 400)),
+        (tf.initializers.he_uniform(seed=1), -0.1225, 0.1225, 0, np.sqrt(2 / 400)),
+        (tf.initializers.lecun_normal(seed=1), -0.1137, 0.1137, 0, np.sqrt(1 / 400)),
+        (tf.variance_scaling_initializer(3.0, "fan_out", "uniform", seed=1), -0.2122, 0.2122, 0, np.sqrt(3 / 200)),
+        (tf.variance_scaling_initializer(mode="fan_avg", distribution="untruncated_normal", seed=1), -0.4, 0.4, 0, np.sqrt(1 / 300)),
         (tf.uniform_unit_scaling_initializer(seed=1), -0.0867, 0.0867, 0, 0.05),
+        (tf.orthogonal_initializer(seed=1), -0.4, 0.4, 0, 0.05),
+        (tf.zeros_initializer(), 0, 0, 0, 0),
+        (tf.constant_initializer(3.0), 3, 3, 3, 0),
         (tf.ones_initializer(), 1, 1, 1, 0),
     ],
 )
@@ -233,3 +283,27 @@ def test_initializers_have_their_moments(initializer, low, high, mean, stddev):
     assert low <= x.min() <= x.max() <= high
     assert abs(x.mean() - mean) <= 4 * stddev / np.sqrt(x.size)
     assert abs(x.std() - stddev) <= 0.01 * stddev
+
+
+def test_initializers_of_given_values():
+    v = tf.get_variable("v", [2, 3], tf.int32, tf.constant_initializer([1, 2, 3, 4, 5, 6]))
+    w = tf.get_variable("w", [3, 2], initializer=tf.initializers.identity(2.0))
+    u = tf.get_variable("u", initializer=np.array([1.5, 2.5]))
+    session = tf.Session()
+    session.run(tf.variables_initializer([v, w, u]))
+    assert [x.tolist() for x in session.run([v, w, u])] == [[[1, 2, 3], [4, 5, 6]], [[2, 0], [0, 2], [0, 0]], [1.5, 2.5]]
+    assert (u.dtype, v.dtype) == (tf.float64, tf.int32)
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [("assign", 5), ("assign_add", 8), ("assign_sub", -2)],
+)
+def test_assignments_give_the_new_value_and_can_be_loaded(change, wanted):
+    v = tf.get_variable("v", initializer=tf.constant(3.0))
+    node = getattr(v, change)(5.0)
+    with tf.Session() as session:
+        v.load(3.0)
+        assert session.run(node) == wanted == v.eval()
+    with pytest.raises(tf.GraphError, match=r"expected a value of shape \(\), got \(2,\)"):
+        getattr(v, change)([1.0, 2.0])

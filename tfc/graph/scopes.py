@@ -414,7 +414,7 @@ def _initial_value(name: str, shape: Any, dtype: Any, initializer: Any, part: Pa
     kind = as_dtype(float32 if dtype is None else dtype)
     if initializer is None:
         initializer = glorot_uniform() if kind.is_floating else Zeros()
-    if isinstance(initializer, type) or initializer in _FACTORIES:
+    if isinstance(initializer, type) or any(initializer is f for f in _FACTORIES):
         initializer = initializer()  # a class, or a function such as tf.glorot_uniform_initializer
     if _is_value(initializer):
         if shape is not None:
@@ -439,7 +439,7 @@ def _takes_arguments(function: Any) -> bool:
     return any(p.default is p.empty or p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
-_FACTORIES = {glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal}
+_FACTORIES = (glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal)
 
 
 def _composed(outer: Any, inner: Any) -> Any:
