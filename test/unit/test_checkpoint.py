@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tfc as tf
-from tfc.checkpoint.bundle import DTYPES, Bundle, data_file, shard_count, write_bundle
+from tfc.checkpoint.bundle import DTYPES, Bundle, Parts, data_file, shard_count, write_bundle
 from tfc.checkpoint.crc import crc32c, masked, unmasked
 from tfc.checkpoint.table import read_table, table_bytes, unsnapped
 
@@ -87,17 +87,13 @@ def test_what_tensorflow_wrote():
 
 
 def test_what_is_written_is_what_tensorflow_wrote(tmp_path: Path):
-    """The same entries, byte for byte, in the order that TensorFlow has them in."""
+    """The same files, byte for byte."""
     bundle = Bundle(str(GOLDEN))
-    whole = [n for n in bundle.names if not bundle.entry(n).slices]
-    write_bundle(tmp_path / "ours", {n: bundle.read(n) for n in whole})
-    ours = Bundle(str(tmp_path / "ours"))
-    shift = {n: bundle.entry(n).offset - ours.entry(n).offset for n in whole}
-    for name in whole:
-        mine, theirs = ours.entry(name), bundle.entry(name)
-        assert (mine.dtype, mine.shape, mine.size, mine.crc) == (theirs.dtype, theirs.shape, theirs.size, theirs.crc)
-        np.testing.assert_array_equal(ours.read(name), bundle.read(name))
-    assert set(shift.values()) <= {0, bundle.entry("part").size, 80}  # the parts lie among the others
+    part = bundle.read("part")
+    parts = Parts((5, 4), [((0, 0), part[:3]), ((3, 0), part[3:])])
+    write_bundle(tmp_path / "all", {n: parts if n == "part" else bundle.read(n) for n in bundle.names})
+    for file in ("all.index", "all.data-00000-of-00001"):
+        assert (tmp_path / file).read_bytes() == GOLDEN.with_name(file).read_bytes()
 
 
 def test_every_dtype_and_special_values(tmp_path: Path):
@@ -319,6 +315,30 @@ def test_what_does_not_fit_changes_nothing(tmp_path: Path):
     write_bundle(path, {"layer/v": np.arange(6, dtype=np.float32).reshape(2, 3)})
     tf.train.Saver({"layer/v": turned}, reshape=True).restore(session, path)
     assert session.run(turned).tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_variables_in_parts(tmp_path: Path):
+    """Saved as TensorFlow does, under one name; restored into any other parts, or into one piece."""
+    whole = np.arange(300.0, dtype=np.float32).reshape(100, 3)
+    cut = tf.get_variable("table", [100, 3], partitioner=tf.fixed_size_partitioner(3))
+    session = tf.Session()
+    session.run(tf.global_variables_initializer())
+    session.run(cut.assign(whole))
+    path = tf.train.Saver().save(session, tmp_path / "net")
+    bundle = Bundle(path)
+    assert bundle.names == ["table"]
+    assert bundle.entry("table").slices == (((0, 34), (0, 3)), ((34, 33), (0, 3)), ((67, 33), (0, 3)))
+    np.testing.assert_array_equal(bundle.read("table"), whole)
+    renamed = tf.train.Saver({"other": cut}).save(session, tmp_path / "other.safetensors")
+    np.testing.assert_array_equal(tf.train.load_variable(renamed, "other"), whole)
+    tf.reset_default_graph()
+    plain = tf.get_variable("table", [100, 3])
+    wide = tf.get_variable("wide", [100, 3], partitioner=tf.fixed_size_partitioner(2, axis=1))
+    session = tf.Session()
+    tf.train.Saver([plain]).restore(session, path)
+    tf.train.Saver({"table": wide}).restore(session, path)
+    np.testing.assert_array_equal(session.run(plain), whole)
+    np.testing.assert_array_equal(session.run(tf.identity(wide)), whole)
 
 
 def test_safetensors(tmp_path: Path):

@@ -17,7 +17,7 @@ import glob
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -65,6 +65,9 @@ class Entry:
 
     def to_bytes(self) -> bytes:
         dims = b"".join(message(2, number(1, n)) for n in self.shape)
+        if self.slices:  # the parts have entries of their own
+            parts = (b"".join(message(1, number(1, at) + number(2, n)) for at, n in part) for part in self.slices)
+            return number(1, self.dtype) + message(2, dims) + b"".join(message(7, part) for part in parts)
         places = number(3, self.shard) + number(4, self.offset) + number(5, self.size)
         return number(1, self.dtype) + message(2, dims) + places + fixed32(6, masked(self.crc))
 
@@ -101,7 +104,27 @@ def data_file(prefix: str, shard: int, shards: int) -> str:
 # Writing
 
 
-def write_bundle(prefix: str | os.PathLike[str], tensors: Mapping[str, Array]) -> None:
+@dataclass(frozen=True)
+class Parts:
+    """A tensor that is saved in parts.
+
+    Attributes:
+        shape: of the whole.
+        parts: where each begins in the whole, and its elements.
+    """
+
+    shape: tuple[int, ...]
+    parts: Sequence[tuple[tuple[int, ...], Array]]
+
+    def whole(self) -> Array:
+        """The tensor in one piece."""
+        found = np.empty(self.shape, self.parts[0][1].dtype)
+        for start, part in self.parts:
+            found[tuple(slice(at, at + n) for at, n in zip(start, part.shape, strict=True))] = part
+        return found
+
+
+def write_bundle(prefix: str | os.PathLike[str], tensors: Mapping[str, Array | Parts]) -> None:
     """Write arrays by name, atomically: until it returns, and if it does not, an old bundle stays whole.
 
     Raises:
@@ -142,20 +165,32 @@ def shard_count(prefix: str) -> int:
         return 0
 
 
-def _written(file: Any, tensors: Mapping[str, Array]) -> Iterator[tuple[bytes, bytes]]:
+def _written(file: Any, tensors: Mapping[str, Array | Parts]) -> Iterator[tuple[bytes, bytes]]:
     """Write the tensors in the order of their names; gives the entries."""
     offset = 0
     for name in sorted(tensors, key=str.encode):
-        array = tensors[name]
-        if (dtype := DTYPES.get(array.dtype.name)) is None:
-            known = ", ".join(DTYPES)
-            raise CheckpointError(f"'{name}' is {array.dtype}, which checkpoints do not have", help=f"they have {known}")
-        data = np.ascontiguousarray(array, array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else None)
-        raw: Any = data.reshape(-1).view(np.uint8)
-        file.write(raw)
-        entry = Entry(dtype, array.shape, 0, offset, len(raw), checksum(raw))
-        yield name.encode(), entry.to_bytes()
-        offset += len(raw)
+        value, pieces = tensors[name], list[tuple[bytes, Array]]()
+        if isinstance(value, Parts):
+            extents = [tuple(zip(start, part.shape, strict=True)) for start, part in value.parts]
+            pieces = [(_part_key(name, e), part) for e, (_, part) in zip(extents, value.parts, strict=True)]
+            dtype = _number_of(name, value.parts[0][1])
+            yield name.encode(), Entry(dtype, value.shape, slices=tuple(extents)).to_bytes()
+        else:
+            pieces = [(name.encode(), value)]
+        for key, array in pieces:
+            little = array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else None
+            raw: Any = np.ascontiguousarray(array, little).reshape(-1).view(np.uint8)
+            file.write(raw)
+            entry = Entry(_number_of(name, array), array.shape, 0, offset, len(raw), checksum(raw))
+            yield key, entry.to_bytes()
+            offset += len(raw)
+
+
+def _number_of(name: str, array: Array) -> int:
+    if (dtype := DTYPES.get(array.dtype.name)) is None:
+        known = ", ".join(DTYPES)
+        raise CheckpointError(f"'{name}' is {array.dtype}, which checkpoints do not have", help=f"they have {known}")
+    return dtype
 
 
 def checksum(data: Any) -> int:

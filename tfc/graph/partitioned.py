@@ -80,6 +80,8 @@ class PartitionedVariable(Operators):
 
     def __init__(self, name: str, shape: TensorShape, variables: Sequence[Variable], parts: Sequence[Part]) -> None:
         self._name, self._shape, self._parts, self._where = name, shape, list(variables), list(parts)
+        for variable, part in self.parts():
+            variable.part_of = name, part
 
     @property
     def name(self) -> str:
@@ -99,6 +101,10 @@ class PartitionedVariable(Operators):
 
     def get_shape(self) -> TensorShape:
         return self._shape
+
+    def parts(self) -> list[tuple[Variable, Part]]:
+        """The variables, and which part each is."""
+        return list(zip(self._parts, self._where, strict=True))
 
     def __iter__(self) -> Iterator[Variable]:  # pyright: ignore[reportIncompatibleMethodOverride] # a list of parts
         return iter(self._parts)
@@ -131,8 +137,7 @@ class PartitionedVariable(Operators):
         return self._each("assign_sub", value, name)
 
     def _each(self, method: str, value: Any, name: str | None) -> Operation:
-        pairs = zip(self._parts, self._where, strict=True)
-        return group(*[getattr(v, method)(part.of_value(value)) for v, part in pairs], name=name)
+        return group(*[getattr(v, method)(part.of_value(value)) for v, part in self.parts()], name=name)
 
     @property
     def initializer(self) -> Operation:

@@ -12,18 +12,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tfc.checkpoint.bundle import Bundle, remove_bundle, replace_bytes, shard_count, write_bundle
+from tfc.checkpoint.bundle import (
+    Bundle,
+    Parts,
+    remove_bundle,
+    replace_bytes,
+    shard_count,
+    write_bundle,
+)
 from tfc.checkpoint.flat import SUFFIX, FlatFile, write_flat
 from tfc.dialects.tfc.types import Array
 from tfc.errors import CheckpointError, GraphError
 from tfc.graph.dtypes import DType, as_dtype
 from tfc.graph.node import Tensor
+from tfc.graph.partitioned import Part, PartitionedVariable
 from tfc.graph.shape import TensorShape
 from tfc.graph.source import here, quoted
 from tfc.graph.variables import Variable, global_variables
@@ -35,8 +43,8 @@ class Saver:
     """Saves and restores variables.
 
     Args:
-        var_list: which: variables, or a dict from the names that files shall have; all global
-            variables at the time of a save or restore where it is left out.
+        var_list: which: variables, or a dict from the names that files shall have; all global variables
+            there are now where it is left out. Parts of a variable are saved under the name of the whole.
         reshape: restore a value of another shape with as many elements.
         max_to_keep: how many of the checkpoints that it wrote stay; all where it is 0 or None.
         keep_checkpoint_every_n_hours: of those that would go, one in so many hours stays.
@@ -49,7 +57,7 @@ class Saver:
 
     def __init__(
         self,
-        var_list: Sequence[Variable] | Mapping[str, Variable] | None = None,
+        var_list: Sequence[Any] | Mapping[str, Any] | None = None,
         reshape: bool = False,
         sharded: bool = False,
         max_to_keep: int | None = 5,
@@ -118,11 +126,12 @@ class Saver:
             path += f"-{step:08d}" if self._pad else f"-{step}"
         if not os.path.isdir(os.path.dirname(path) or "."):
             raise CheckpointError(f"there is no folder {os.path.dirname(path)} to save in", where=path)
-        variables = self._chosen()
-        values = sess.values_of([v.op for v in variables.values()])
-        tensors = dict(zip(variables, values, strict=True))
+        chosen = self._chosen()
+        variables = [v for target in chosen.values() for v in target.variables]
+        values = iter(sess.values_of([v.op for v in variables]))
+        tensors = {name: target.value(values) for name, target in chosen.items()}
         if path.endswith(SUFFIX):
-            write_flat(path, tensors)
+            write_flat(path, {n: t.whole() if isinstance(t, Parts) else t for n, t in tensors.items()})
             return path
         write_bundle(path, tensors)
         if write_state:
@@ -139,34 +148,37 @@ class Saver:
         if save_path is None:
             raise CheckpointError("there is no checkpoint to restore, got None", help="latest_checkpoint found none")
         bundle = _opened(os.fspath(save_path))
-        values = [(v, self._value(bundle, name, v)) for name, v in self._chosen().items()]
+        values = [
+            pair for name, target in self._chosen().items() for pair in target.of_whole(self._value(bundle, name, target))
+        ]
         sess.load_all(values)
 
-    def _chosen(self) -> dict[str, Variable]:
+    def _chosen(self) -> dict[str, _Target]:
         found = self._variables if self._variables is not None else _named(global_variables())
         if not found:
             raise quoted(GraphError("there are no variables to save"), here())
         return found
 
-    def _value(self, bundle: Bundle | FlatFile, name: str, variable: Variable) -> Array:
+    def _value(self, bundle: Bundle | FlatFile, name: str, target: _Target) -> Array:
+        where, dtype, wanted = target.variables[0].op.made_at, target.variables[0].dtype, target.shape
         try:
             value = bundle.read(name)
         except CheckpointError as error:
             if name in bundle:
                 raise
             message = f"the checkpoint {bundle.prefix} has no value for the variable '{name}'"
-            raise CheckpointError(message, where=variable.op.made_at, help=error.help) from None
-        if value.dtype != variable.dtype.numpy:
-            message = f"'{name}' is {variable.dtype.name}, and {value.dtype} in the checkpoint {bundle.prefix}"
-            raise CheckpointError(message, where=variable.op.made_at)
-        wanted = tuple(d for d in variable.shape.as_list() if d is not None)
+            raise CheckpointError(message, where=where, help=error.help) from None
+        if value.dtype != dtype.numpy:
+            message = f"'{name}' is {dtype.name}, and {value.dtype} in the checkpoint {bundle.prefix}"
+            raise CheckpointError(message, where=where)
         if value.shape == wanted:
             return value
-        if self._reshape and value.size == np.prod(wanted, dtype=np.int64):
+        same = value.size == np.prod(wanted, dtype=np.int64)
+        if self._reshape and same:
             return value.reshape(wanted)
         message = f"the variable '{name}' has the shape {list(wanted)}, and {list(value.shape)} in the checkpoint {bundle.prefix}"
-        help = "Saver(reshape=True) takes the elements in their order" if value.size == np.prod(wanted) else ""
-        raise CheckpointError(message, where=variable.op.made_at, help=help)
+        help = "Saver(reshape=True) takes the elements in their order" if same else ""
+        raise CheckpointError(message, where=where, help=help)
 
     def _note(self, path: str, name: str) -> None:
         """Write the state file, then remove what is not kept any more: never the other way."""
@@ -190,17 +202,53 @@ def _opened(path: str) -> Bundle | FlatFile:
     return FlatFile(path) if path.endswith(SUFFIX) else Bundle(path)
 
 
-def _named(var_list: Any) -> dict[str, Variable]:
-    """Variables by the names that files have for them."""
+@dataclass
+class _Target:
+    """What one name in a checkpoint stands for: a variable, or parts of one whole."""
+
+    variables: list[Variable]
+    parts: list[Part] = field(default_factory=list[Part])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        whole = self.parts[0].full_shape if self.parts else self.variables[0].shape.as_list()
+        return tuple(d for d in whole if d is not None)
+
+    def value(self, values: Iterator[Array]) -> Array | Parts:
+        """What is saved, of the next ones of ``values``."""
+        if not self.parts:
+            return next(values)
+        return Parts(self.shape, [(tuple(p.var_offset), next(values)) for p in self.parts])
+
+    def of_whole(self, value: Array) -> list[tuple[Variable, Array]]:
+        """What each variable gets."""
+        if not self.parts:
+            return [(self.variables[0], value)]
+        return [(v, p.of_value(value)) for v, p in zip(self.variables, self.parts, strict=True)]
+
+
+def _named(var_list: Any) -> dict[str, _Target]:
+    """Variables by the names that files have for them; parts of one whole have one name."""
     given = var_list.items() if isinstance(var_list, Mapping) else [(None, v) for v in var_list]
-    found: dict[str, Variable] = {}
+    found: dict[str, _Target] = {}
     for name, variable in given:
-        if not isinstance(variable, Variable):
+        if isinstance(variable, PartitionedVariable):
+            _enter(found, name or variable.name, _Target(*map(list, zip(*variable.parts(), strict=True))))
+        elif not isinstance(variable, Variable):
             raise quoted(GraphError(f"expected a variable to save, got {variable!r}"), here())
-        name = variable.op.name if name is None else name
-        if found.setdefault(name, variable) is not variable:
-            raise quoted(GraphError(f"two variables to save have the name '{name}'"), here())
+        elif name is None and variable.part_of is not None:
+            whole, part = variable.part_of
+            target = found.setdefault(whole, _Target([]))
+            target.variables.append(variable)
+            target.parts.append(part)
+        else:
+            _enter(found, name or variable.op.name, _Target([variable]))
     return dict(sorted(found.items()))
+
+
+def _enter(found: dict[str, _Target], name: str, target: _Target) -> None:
+    if found.setdefault(name, target).variables != target.variables:
+        raise quoted(GraphError(f"two variables to save have the name '{name}'"), here())
 
 
 # The state of a folder.

@@ -42,6 +42,9 @@ class Variable(Operators):
         constraint: a function of the value that optimizers apply after each step.
     """
 
+    part_of: tuple[str, Any] | None = None
+    """The name of the whole that it is a part of, and which part (`tfc.graph.partitioned.Part`)."""
+
     def __init__(
         self,
         initial_value: Any = None,
