@@ -94,7 +94,9 @@ def measure(workload: Workload, peers: list[str], options: argparse.Namespace) -
 
 
 def write_models(workload: Workload, folder: Path) -> None:
-    """The workload as files, for peers that read them."""
+    """The workload as files, for peers that read them; nobody reads a step of training."""
+    if workload.trains:
+        return
     model = model_of(workload)
     onnx.save(model, folder / "model.onnx")
     if any(n.op_type == "LSTM" for n in model.graph.node):

@@ -171,6 +171,7 @@ class Workload:
         inputs: seeded arrays by name.
         flops: floating-point operations of a run; a multiply-add counts as 2.
         moved: bytes that a run has to read and write at least once.
+        trains: whether a run is a step of training; the result is then a loss.
     """
 
     name: str
@@ -179,3 +180,4 @@ class Workload:
     inputs: dict[str, Array] = field(repr=False)
     flops: float
     moved: float
+    trains: bool = False

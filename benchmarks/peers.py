@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import training
 from form import Array, Workload
 
 Run = Callable[[], Any]
@@ -49,6 +50,8 @@ class Case:
 def tfc_(case: Case) -> Run:
     import tfc
 
+    if case.workload.trains:
+        return training.tfc_step(case.workload, case.weights, case.threads)
     try:
         model = tfc.compile(case.model, name="model", threads=case.threads)
     except tfc.TfcError:
@@ -133,6 +136,8 @@ def torch_(case: Case, *, compiled: bool = False) -> Run:
     import torch
     from torch_form import TorchForm, arguments
 
+    if case.workload.trains:
+        return training.torch_step(case.workload, case.weights, case.threads, compiled)
     torch.set_num_threads(case.threads)
     form = TorchForm(case.weights, unroll=compiled)
     inputs, function = arguments(case.workload.inputs), partial(form.run, case.workload)
@@ -171,6 +176,8 @@ def frozen(form: Any, function: Any, inputs: Any) -> Any:
 def jax_(case: Case) -> Run:
     from jax_form import compiled
 
+    if case.workload.trains:
+        return training.jax_step(case.workload, case.weights, case.threads)
     return compiled(case.workload, case.weights)
 
 
@@ -184,6 +191,7 @@ class Peer:
         only: the workloads that it is of use for; None for all.
         draws: whether it takes weights as arrays, not from a file.
         imports: modules that it imports when they are first used; before the clock starts here.
+        trains: whether it runs steps of training.
     """
 
     package: str
@@ -191,6 +199,7 @@ class Peer:
     only: tuple[str, ...] | None = None
     draws: bool = False
     imports: tuple[str, ...] = ()
+    trains: bool = False
 
     @property
     def version(self) -> str:
@@ -203,6 +212,8 @@ class Peer:
             installed = importlib.util.find_spec(self.package) is not None
         except ModuleNotFoundError:
             installed = False
+        if workload.startswith("train") and not self.trains:
+            return False
         return installed and (self.only is None or workload.startswith(self.only))
 
 
@@ -211,11 +222,12 @@ _SIMPLE = ("matmul", "dense", "mlp", "softmax", "layernorm", "lstm", "tiny")
 _WEIGHTS = ("resnet50", "bert", "gpt2")
 
 PEERS: dict[str, Peer] = {
-    "tfc": Peer("tfc", tfc_, imports=_COMPILER),
+    "tfc": Peer("tfc", tfc_, imports=_COMPILER, trains=True),
     "numpy": Peer("numpy", numpy_, _SIMPLE, draws=True),
-    "torch": Peer("torch", torch_, draws=True),
+    "torch": Peer("torch", torch_, draws=True, trains=True),
+    "torch compiled": Peer("torch", partial(torch_, compiled=True), ("train",), draws=True, trains=True),
     "torch frozen": Peer("torch", partial(torch_, compiled=True), _WEIGHTS, draws=True),
-    "jax": Peer("jax", jax_, draws=True),
+    "jax": Peer("jax", jax_, draws=True, trains=True),
     "onnxruntime": Peer("onnxruntime", onnxruntime_),
     "openvino": Peer("openvino", openvino_),
     "iree": Peer("iree.compiler", iree_, ("fusion", "softmax", "layernorm", "tiny")),

@@ -17,12 +17,13 @@ class TorchForm(Form):
 
     Attributes:
         unroll: write the LSTM step by step, for the compiler, instead of calling torch's.
+        layers: torch's own layers, by the weights that they were made of.
     """
 
     def __init__(self, drawn: Sequence[Array] = (), *, unroll: bool = False) -> None:
         super().__init__(drawn)
         self.unroll = unroll
-        self._layers: dict[int, torch.nn.LSTM] = {}
+        self.layers: dict[int, torch.nn.LSTM] = {}
 
     def keep(self, array: Array) -> T:
         return torch.from_numpy(array)
@@ -94,11 +95,11 @@ class TorchForm(Form):
         if self.unroll:
             return super().lstm(x, shape, hidden)
         w, r, b = self.lstm_weights(shape[2], hidden)
-        if self._next not in self._layers:
-            layer = self._layers[self._next] = torch.nn.LSTM(shape[2], hidden)
+        if self._next not in self.layers:
+            layer = self.layers[self._next] = torch.nn.LSTM(shape[2], hidden)
             for parameter, value in zip(layer.parameters(), (w.T, r.T, b, 0 * b), strict=True):
                 parameter.data = value.contiguous()
-        return self._layers[self._next](x)[0]
+        return self.layers[self._next](x)[0]
 
 
 def arguments(inputs: dict[str, Array]) -> dict[str, Any]:

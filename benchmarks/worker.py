@@ -96,7 +96,7 @@ def main(peer: str, name: str, threads: str, folder: str) -> None:
     figures |= {"prepare": time.perf_counter() - start, "memory": peak()}
     results = results if isinstance(results, list | tuple) else [results]
     np.savez(Path(folder) / f"{peer}.npz", *[np.asarray(r) for r in results])
-    if peer == "tfc":
+    if peer == "tfc" and not case.workload.trains:
         figures["artifact"] = artifact_size(run)
     answer(json.dumps(figures | case.notes))
     for line in sys.stdin:

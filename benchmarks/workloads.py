@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from form import Array, Workload
 from networks import bert, gpt2, resnet50
+from training import train_cnn, train_gpt, train_lstm, train_mlp
 
 
 def normal(seed: int, *shape: int) -> Array:
@@ -121,6 +122,10 @@ TABLE: dict[str, Callable[[], Workload]] = {
     "gpt2": gpt2,
     "lstm": lambda: lstm(64, 32, 128),
     "tiny": lambda: tiny(16),
+    "train_mlp": train_mlp,
+    "train_cnn": train_cnn,
+    "train_lstm": train_lstm,
+    "train_gpt": train_gpt,
 }
 """What runs if the command names none."""
 
