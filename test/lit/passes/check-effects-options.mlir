@@ -1,5 +1,5 @@
 // RUN: tfc-opt %s --check-effects=warn 2>&1 | filecheck %s
-// RUN: tfc-opt %s --check-effects=order 2>/dev/null | filecheck --check-prefix=ORDER %s
+// RUN: tfc-opt %s --check-effects=order 2> %t | filecheck --check-prefix=ORDER %s
 // RUN: not tfc-opt %s --check-effects=error 2>&1 | filecheck --check-prefix=ERROR %s
 // RUN: not tfc-opt %s -p optimise 2>&1 | filecheck --check-prefix=ERROR %s
 // RUN: not tfc-opt %s --check-effects=maybe 2>&1 | filecheck --check-prefix=OTHER %s
