@@ -131,6 +131,10 @@ class Form(ABC):
     def spatial_mean(self, x: Any) -> Any:
         """``[n, c, h, w] -> [n, c]``"""
 
+    def flat(self, x: Any, shape: Sequence[int]) -> Any:
+        """Images as rows, each in the order ``[c, h, w]``: ``[n, c*h*w]``."""
+        return self.reshape(x, shape)
+
     def attention(self, q: Any, k: Any, v: Any, width: int) -> Any:
         """``softmax(q . k^T / sqrt(width)) . v`` of ``[batch, heads, length, width]``."""
         scores = self.matmul(q, self.transpose(k, (0, 1, 3, 2))) * width**-0.5

@@ -85,6 +85,9 @@ class GraphForm(Form):
         assert pad == 0, "no workload that is trained pads its pools"
         return tf.nn.max_pool(x, [1, window, window, 1], [1, stride, stride, 1], "VALID")
 
+    def flat(self, x: T, shape: Sequence[int]) -> T:
+        return self.reshape(tf.transpose(x, [0, 3, 1, 2]), shape)
+
     def spatial_mean(self, x: T) -> T:
         return tf.reduce_mean(x, [1, 2])
 

@@ -87,6 +87,9 @@ class JaxForm(Form):
         size, steps = (1, window, window, 1), (1, stride, stride, 1)
         return lax.reduce_window(x, -jnp.inf, lax.max, size, steps, padding)
 
+    def flat(self, x: T, shape: Sequence[int]) -> T:
+        return self.reshape(x.transpose(0, 3, 1, 2), shape)
+
     def spatial_mean(self, x: T) -> T:
         return x.mean((1, 2))
 

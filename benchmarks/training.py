@@ -56,7 +56,7 @@ def train_cnn(batch: int = 128, size: int = 28, channels: tuple[int, int] = (32,
         h = f.image(v["x"])
         for i, o in ((1, one), (one, two)):
             h = f.max_pool(f.relu(f.conv(h, f.filter(o, i, 5, 5, scale=(2 / (25 * i)) ** 0.5), 1, 2)), 2, 2, 0)
-        h = f.reshape(h, (batch, flat))
+        h = f.flat(h, (batch, flat))
         h = f.relu(f.matmul(h, f.weight(flat, width, scale=(2 / flat) ** 0.5)) + f.weight(width, scale=0.1))
         return f.cross_entropy(f.matmul(h, f.weight(width, 10, scale=0.03)), v["labels"])
 
