@@ -192,6 +192,13 @@ class Emitter:
         self(op)
         loop.results = op.results
 
+    @contextmanager
+    def at(self, depth: int) -> Generator[None]:
+        """Insert at the end of the block ``depth`` levels in."""
+        scopes, self.scopes = self.scopes, self.scopes[: depth + 1]
+        yield
+        self.scopes = scopes
+
     def branch(
         self,
         condition: SSAValue,

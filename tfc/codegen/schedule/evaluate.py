@@ -44,6 +44,7 @@ from tfc.codegen.schedule.lanes import (
     storage,
 )
 from tfc.codegen.schedule.signs import never_positive
+from tfc.codegen.schedule.turned import Block
 from tfc.dialects import kernel
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.elementwise import CastOp, ExpOp
@@ -69,6 +70,8 @@ class Evaluator:
         """Values of which a row is computed into memory."""
         self.filling: dict[SSAValue, SSAValue] = {}
         """Those whose row is being computed, and its memory."""
+        self.block: Block | None = None
+        """The block of the result for which operands that are read across their rows are turned."""
         self.ahead = ""
         """The variable of the rows that one thread does in order."""
         self.walks: dict[tuple[SSAValue, Dim], list[str]] = {}
@@ -106,6 +109,8 @@ class Evaluator:
         if isinstance(value, BlockArgument):
             offset = linear(index, shape_of(value))
             self.reads.append(Read(value, offset, self.folds))
+            if self.block is not None and self.lane is not None:
+                return self.from_block(value, offset, self.block, self.lane)
             return self.load(self.buffers[value], element(value), offset)
         if (row := self.kept.get(value)) is not None:
             if value in self.filling:
@@ -133,6 +138,15 @@ class Evaluator:
             narrow = self.vector_type(element(value))
             return self.e(kernel.CastOp("extf", self.e(kernel.CastOp("truncf", result, narrow)), self.vector_type(f32)))
         return result
+
+    def from_block(self, value: SSAValue, offset: Dim, block: Block, lane: Lanes) -> SSAValue:
+        """An operand's element, from its turned block where one helps and all of that may be read."""
+        memory, kind, at = self.buffers[value], element(value), lane.variable
+        step = block.step(offset, at)
+        everywhere = self.floor <= block.depth and not lane.guarded
+        if step is None or not everywhere or self.depth(block.base(offset, at, step)) > block.depth:
+            return self.load(memory, kind, offset)
+        return self.load(block.turned(self.e, memory, storage(kind), offset, at, step), kind, block.place(at))
 
     def from_row(self, value: SSAValue, index: Index, row: Row) -> SSAValue:
         """The element from the memory of its row, which is filled first where the row begins."""

@@ -16,7 +16,7 @@ What is decided here, from a dry run that records every load:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -28,6 +28,7 @@ from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.evaluate import Evaluator
 from tfc.codegen.schedule.kept import heavy_at_the_end, rows_of, stays_in_place
 from tfc.codegen.schedule.lanes import Index, Read, factor, lane_bits, linear, storage
+from tfc.codegen.schedule.turned import LEAST, ROWS, Block
 from tfc.dialects import kernel
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.types import Shape, element, is_static, shape_of
@@ -80,6 +81,10 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
         fits = [e(kernel.AlignedOp(buffer, at)) for buffer in results]
         e.branch(reduce(lambda x, y: e(arith.AndIOp(x, y)), fits), lambda: each(True), each)
 
+    if lanes and plan.across is not None:
+        grid = _in_blocks(e, ev, plan.across, extents, target.vector_bits, store_all)
+        grain = max(1, WORK // (ROWS * ev.width(inner)))
+        return e.finish(name, grid=grid, grain=grain, in_place=[n for pair in plan.in_place for n in pair])
     chunked = lanes and not plan.folds and _worth_cutting(outer, inner)
     chunks = -(-inner // CHUNK) if isinstance(inner, int) else (inner + (CHUNK - 1)) // CHUNK
     grid = product(outer) * (chunks if chunked else 1)
@@ -102,6 +107,37 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
         grain=max(1, WORK // max(1, per_iteration)),
         in_place=[n for pair in plan.in_place if stays_in_place(op, pair[0], ev.kept) for n in pair],
     )
+
+
+def _in_blocks(
+    e: Emitter,
+    ev: Evaluator,
+    across: int,
+    extents: Sequence[Dim],
+    register: int,
+    store_all: Callable[[Sequence[Dim]], None],
+) -> Dim:
+    """Blocks of rows (along group ``across``) and columns (along the last group); gives their number."""
+    rows, columns = extents[across], extents[-1]
+    assert isinstance(rows, int) and isinstance(columns, int), "blocks are of static dims"  # noqa: PT018
+    width = ev.width(columns)
+    outer = [n for k, n in enumerate(extents[:-1]) if k != across]
+    cuts = [*outer, -(-rows // ROWS), -(-columns // width)]
+    with e.parallel(product(cuts)) as p:
+        *others, i, j = _delinearise(ev, p, cuts)
+        row, column = i * ROWS, j * width
+        high = ROWS if rows % ROWS == 0 else e.minimum(rows - row, ROWS)
+        wide = width if columns % width == 0 else e.minimum(columns - column, width)
+        depth = len(e.scopes) - 1
+        with e.loop(row + high, lower=row) as loop:
+            at = loop.variable
+            assert isinstance(at, Expr), "it is a symbol"
+            ev.ranged(at, rows)
+            ev.block = Block(row, column, high, wide, width, register, depth, at)
+            variables = [*others[:across], at, *others[across:]]
+            ev.each_lane(wide, lambda k: store_all([*variables, k]), start=column, whole=columns)
+            ev.block = None
+    return product(cuts)
 
 
 def begin(op: FusionOp, target: Target) -> tuple[Emitter, Evaluator]:
@@ -193,6 +229,8 @@ class Plan:
     """Whether lanes run along the last group; else along the reductions."""
     folds: bool
     """Whether something is reduced."""
+    across: int | None
+    """The group along which operands lie contiguously that lanes would read across; None for no such operand."""
     in_place: Sequence[tuple[int, int]]
     """Operands that may share the memory of a result, with the place of that among the arguments."""
     reduced: int
@@ -222,13 +260,36 @@ def _dry_run(op: FusionOp, target: Target) -> Plan:
         else:
             groups.append([d])
     last = texts[groups[-1][-1]] if groups else ""
+    folds = any(r.folds for r in ev.reads)
     return Plan(
         groups=groups,
         vectorise=bool(groups) and not _reduces_along_rows(ev.reads, last),
-        folds=any(r.folds for r in ev.reads),
+        folds=folds,
+        across=None if folds or len(groups) < 2 else _across(ev, texts, shape, groups),
         in_place=_in_place(op, ev.reads, variables, shape),
         reduced=max([1, *(_reduced(ev, r) for r in ev.reads)]),
     )
+
+
+def _across(
+    ev: Evaluator, texts: Sequence[str], shape: Shape, groups: Sequence[Sequence[int]]
+) -> int | None:
+    """The group that some operand has side by side, where the last group has its elements far apart."""
+
+    def extent(k: int) -> int:
+        return size_of(tuple(shape[d] for d in groups[k])) or 0
+
+    if extent(-1) < LEAST or any(texts[d] in ev.opaque for d in groups[-1]):
+        return None
+    for k, group in enumerate(groups[:-1]):
+        if extent(k) < LEAST or any(texts[d] in ev.opaque for d in group):
+            continue
+        for read in ev.reads:
+            step = factor(read.offset, texts[groups[-1][-1]])
+            wide = lane_bits(element(read.buffer)) >= 16 and isinstance(step, int)
+            if wide and step not in (0, 1) and factor(read.offset, texts[group[-1]]) == 1:
+                return k
+    return None
 
 
 def _walk_alike(ev: Evaluator, texts: Sequence[str], shape: Shape, d: int, e: int) -> bool:
