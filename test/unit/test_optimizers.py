@@ -66,6 +66,16 @@ def test_a_step_is_one_kernel_for_each_variable_that_works_in_place(name):
     assert "copy" not in found
 
 
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+def test_a_training_copies_no_variable(name):
+    x, y = tf.placeholder(tf.float32, [32, 20]), tf.placeholder(tf.int32, [32])
+    h = tf.layers.dense(tf.layers.dense(x, 30, tf.nn.relu), 30, tf.nn.relu)
+    loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=tf.layers.dense(h, 10)))
+    step = OPTIMIZERS[name](tf).minimize(loss, tf.train.get_or_create_global_step())
+    # What reads a weight, the gradient of its layer's input, comes before the kernel that makes the next one.
+    assert "copy" not in launches(step, [x, y])
+
+
 def test_slots_have_tensorflows_names_and_are_not_trained():
     a, b = tf.get_variable("a", [2]), tf.get_variable("b", [3])
     optimizer = tf.train.AdamOptimizer()

@@ -125,7 +125,8 @@ def _bytes(value: SSAValue) -> int:
 def _order_accesses(ops: list[Operation], number: dict[Operation, int], before: list[set[int]]) -> None:
     """Keep accesses to a variable, and uses of values read from it, before its next assignment.
 
-    What reads an array stays before the operation that writes one of its rows, which then need not copy it.
+    What reads an array stays before the operation that writes one of its rows, which then need not copy it;
+    what reads a variable, before what only makes its next value, which then can work in the variable itself.
     """
     touched: dict[str, list[int]] = {}
     written: dict[str, int] = {}
@@ -136,13 +137,25 @@ def _order_accesses(ops: list[Operation], number: dict[Operation, int], before: 
         for name in {variable_of(a) for a in found}:
             if name in written:
                 before[k].add(written[name])
+        maker = _maker(op, number)
         for name in {variable_of(a) for a in found if isinstance(a, AssignOp)}:
-            before[k].update(t for t in touched.pop(name, ()) if t < k)
+            readers = touched.pop(name, ())
+            before[k].update(t for t in readers if t < k)
+            if maker is not None:
+                before[maker].update(t for t in readers if t < maker)
             written[name] = k
         for access in found:
             if isinstance(access, ReadOp):
                 users = _users(access.value, number) if access is op else ()
                 touched.setdefault(variable_of(access), []).extend([k, *users])
+
+
+def _maker(op: Operation, number: dict[Operation, int]) -> int | None:
+    """The operation whose results are assigned, one by ``op``, and used by nothing else."""
+    if not isinstance(op, AssignOp) or not isinstance(maker := op.value.owner, Operation):
+        return None
+    users = (use.operation for r in maker.results for use in r.uses)
+    return number.get(maker) if all(isinstance(u, AssignOp) for u in users) else None
 
 
 def _users(value: SSAValue, number: dict[Operation, int]) -> list[int]:
