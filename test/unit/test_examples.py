@@ -27,3 +27,11 @@ def test_digits_are_read(tmp_path):
     assert sum(losses[-20:]) < 0.1 * sum(losses[:20])
     digits.plot(losses, tmp_path / "loss.svg")
     assert "<svg" in (tmp_path / "loss.svg").read_text()[:1000]
+
+
+@pytest.mark.slow
+def test_a_text_is_continued():
+    pytest.importorskip("tqdm")
+    losses, write = example("text/train").train("the quick brown fox jumps over the lazy dog. " * 40, 150, progress=False)
+    assert sum(losses[-10:]) / 10 < 0.3
+    assert "brown fox jumps" in write("the quick ", 40)
