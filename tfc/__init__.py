@@ -73,7 +73,7 @@ _NAMES: dict[str, str] = {
     "tfc.graph.rnn": "reverse_sequence",
     "tfc.graph.sort": "argsort sort",
     "tfc.graph.tensor_array": "TensorArray",
-    "tfc.graph.gradients": "AggregationMethod RegisterGradient UnconnectedGradients custom_gradient gradients",
+    "tfc.graph.gradients": "AggregationMethod RegisterGradient UnconnectedGradients custom_gradient gradients hessians",
     "tfc.graph.slices": "IndexedSlices IndexedSlicesValue unsorted_segment_sum",
     "tfc.graph.random": (
         "multinomial random_normal random_shuffle random_uniform set_random_seed truncated_normal"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,22 @@ def test_gradients_have_gradients(kind: str) -> None:
         return g * g
 
     check(once, C if kind in ("conv", "pool") else A, tolerance=1e-5)
+
+
+def test_hessians() -> None:
+    x, y = tf.placeholder(tf.float64, [2, 2]), tf.placeholder(tf.float64, [])
+    value = tf.reduce_sum(tf.matmul(x, x)) * y + tf.reduce_prod(x)
+    h, k = tf.hessians(value, [x, y])
+    assert h.shape == [2, 2, 2, 2]
+    a = np.array([[1.0, 2.0], [3.0, 5.0]])
+    found, flat = evaluated([h, k], {x: a, y: 2.0})
+    assert flat == 0.0
+    for i, j in np.ndindex(2, 2):
+        step = np.zeros((2, 2))
+        step[i, j] = 1e-5
+        (g,) = tf.gradients(value, x)
+        high, low = (evaluated(g, {x: a + s * step, y: 2.0}) for s in (1, -1))
+        np.testing.assert_allclose(found[i, j], (high - low) / 2e-5, rtol=1e-5, atol=1e-6)
 
 
 def test_nodes_stand_in_a_scope_of_their_own() -> None:
@@ -331,3 +348,9 @@ def test_a_product_changes_a_variable_in_place(rows: int, columns: int) -> None:
         for _ in range(3):
             session.run(step)
         np.testing.assert_allclose(session.run(v), start - 1.5 * x.T @ g, rtol=1e-4, atol=1e-4)
+
+
+def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gradients.md").read_text(encoding="utf-8")
+    exec(page.split("```python\n")[1].split("```")[0], {})
+    assert capsys.readouterr().out == "[[12. 12.]\n [24. 24.]\n [36. 36.]]\n"

@@ -18,7 +18,7 @@ from xdsl.ir import Block
 
 from tfc.dialects.tfc.differentiate import MissingGradient
 from tfc.errors import GraphError
-from tfc.graph.arrays import identity, ones_like, zeros_like
+from tfc.graph.arrays import identity, ones_like, reshape, stack, zeros_like
 from tfc.graph.emit import Deferred, Emitter
 from tfc.graph.graph import Graph, get_default_graph, name_scope, parts_of
 from tfc.graph.node import Operation, Tensor
@@ -104,6 +104,38 @@ def gradients(
         if unconnected_gradients == UnconnectedGradients.ZERO:
             found = [zeros_like(x) if g is None else g for g, x in zip(found, wanted, strict=True)]
         return _gated(found) if gate_gradients else found
+
+
+def hessians(ys: Any, xs: Any, name: str = "hessians", **options: Any) -> list[Tensor]:
+    """The second derivatives of the sum of ``ys`` by each of ``xs``.
+
+    Args:
+        options: as of `gradients`.
+
+    Returns:
+        For each of ``xs``, of shape ``s``, a tensor of shape ``s + s``. Each element of ``x`` makes nodes of its
+        own, so this is for few.
+
+    Raises:
+        GraphError: an ``x`` of unknown shape; otherwise as `gradients`.
+
+    Source: TensorFlow's ``tf.hessians``.
+    """
+    wanted = _listed(xs)
+    with name_scope(name, "hessians", wanted):
+        return [_hessian(g, x, options) for g, x in zip(gradients(ys, wanted, **options), wanted, strict=True)]
+
+
+def _hessian(g: Any, x: Any, options: dict[str, Any]) -> Tensor:
+    shape, count = x.shape, x.shape.num_elements()
+    if count is None:
+        raise quoted(GraphError(f"expected an x of known shape, got {x!r}"), here())
+    extents = shape.as_list()
+    whole = zeros_like(x) if g is None else convert(g)
+    flat = reshape(whole, [count])
+    rows = [gradients(flat[k], x, **options)[0] for k in range(count)]
+    filled = [zeros_like(x) if r is None else convert(r) for r in rows]
+    return reshape(stack(filled) if filled else whole, [*extents, *extents])
 
 
 @dataclass
