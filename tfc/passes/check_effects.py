@@ -20,7 +20,7 @@ from __future__ import annotations
 import linecache
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
@@ -36,7 +36,7 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.traits import IsTerminator, MemoryEffectKind, get_effects
+from xdsl.traits import IsTerminator
 
 from tfc.dialects.tfc.control import IfOp, WhileOp
 from tfc.dialects.tfc.fusion import YieldOp
@@ -44,6 +44,7 @@ from tfc.dialects.tfc.state import AssignOp, JoinOp, ReadOp, VariableOp
 from tfc.dialects.tfc.types import ControlType, ResourceType
 from tfc.errors import GraphError
 from tfc.options import check_mode
+from tfc.passes.effects import is_removable
 
 _VERBS = {"set": "replaces", "add": "adds to", "sub": "subtracts from"}
 _SHOWN = 20
@@ -215,24 +216,44 @@ class _Accesses:
 
     def summaries(self) -> dict[str, Summary]:
         """What the whole block does to each variable."""
-        if not self.of_variable:
-            return {}
-        bits = {(a.op, a.variable): k for k, a in enumerate(x for c in self.contested() for x in c)}
-        before = _dependencies(self.block, lambda op: [bits.get((op, a.variable)) for a in self.of_op.get(op, ())])
         found: dict[str, Summary] = {}
+        settled = self._settled()
         for name, accesses in self.of_variable.items():
-            setters = sum(1 << bits[a.op, name] for a in accesses if a.does.sets and (a.op, name) in bits)
-            needs = (
-                a.does.reads for a in accesses if a.does.reads is not None and not before[a.op] & setters & ~_own(bits, a)
-            )
+            needs = (a.does.reads for a in accesses if a.does.reads is not None and id(a) not in settled)
             writes = (a.does.writes for a in accesses if a.writes)
             found[name] = Summary(next(needs, None), next(writes, None), any(a.does.sets for a in accesses))
         return found
 
+    def _settled(self) -> set[int]:
+        """The accesses that come after one that sets the variable, whatever was there before."""
+        lists = [a for a in self.of_variable.values() if len(a) > 1 and any(x.does.sets for x in a)]
+        lists = [a for a in lists if any(x.does.reads is not None for x in a)]
+        if not lists:
+            return set()
+        setters = [x for accesses in lists for x in accesses if x.does.sets]
+        own = defaultdict[Operation, int](int)
+        for k, x in enumerate(setters):
+            own[x.op] |= 1 << k
+        of_variable = defaultdict[str, int](int)
+        for k, x in enumerate(setters):
+            of_variable[x.variable] |= 1 << k
+        before: dict[Operation, int] = {}
+        found: set[int] = set()
+        for op in self.block.ops:
+            mask = _mask(op, before)
+            found.update(id(a) for a in self.of_op.get(op, ()) if mask & of_variable.get(a.variable, 0))
+            before[op] = mask | own.get(op, 0)
+        return found
 
-def _own(bits: dict[tuple[Operation, str], int], access: Access) -> int:
-    key = (access.op, access.variable)
-    return 1 << bits[key] if key in bits else 0
+
+def _mask(op: Operation, before: dict[Operation, int]) -> int:
+    """The bits of all that an operation depends on in its block."""
+    mask = 0
+    for operand in op.operands:
+        owner = operand.owner
+        if owner in before:
+            mask |= before[owner]  # pyright: ignore[reportArgumentType] # no block is in there
+    return mask
 
 
 def _effects(op: Operation) -> dict[str, Summary]:
@@ -249,8 +270,7 @@ def _effects(op: Operation) -> dict[str, Summary]:
 
 
 def _writes(op: Operation) -> bool:
-    effects = None if isinstance(op, ReadOp) else get_effects(op)
-    return not isinstance(op, ReadOp) and (effects is None or any(e.kind == MemoryEffectKind.WRITE for e in effects))
+    return not is_removable(op)
 
 
 def _effects_inside(op: Operation) -> dict[str, Summary]:
@@ -263,18 +283,6 @@ def _effects_inside(op: Operation) -> dict[str, Summary]:
         writes = next((p.writes for p in parts if p.writes is not None), None)
         found[name] = Summary(reads, writes, isinstance(op, IfOp) and all(p.sets for p in parts))
     return found
-
-
-def _dependencies(block: Block, bits: Callable[[Operation], Iterable[int | None]]) -> dict[Operation, int]:
-    """The bits of each operation and of all it depends on in the block."""
-    before: dict[Operation, int] = {}
-    for op in block.ops:
-        mask = sum(1 << b for b in bits(op) if b is not None)
-        for operand in op.operands:
-            if isinstance(owner := operand.owner, Operation):
-                mask |= before.get(owner, 0)
-        before[op] = mask
-    return before
 
 
 # Races
@@ -326,10 +334,7 @@ class _BlockCheck:
         bit = {id(a): k for k, a in enumerate(numbered)}
         rivals = self._rivals(bit)
         for op in list(self.accesses.block.ops):
-            mask = 0
-            for operand in op.operands:
-                if isinstance(owner := operand.owner, Operation):
-                    mask |= self.before.get(owner, 0)
+            mask = _mask(op, self.before)
             mine = [a for a in self.accesses.of_op.get(op, ()) if id(a) in bit]
             for access in mine:
                 left = rivals[id(access)] & ~mask
