@@ -7,9 +7,10 @@
     }                                          }
 
     dot(row i of x, w)                   ->    row i of dot(x, w)          x and w the same in each turn
+    dot(concat(row i of x, h), w)        ->    dot(row i of x, w[..]) + dot(h, w[..])
 
 The second rule makes one large product of the many small ones by which a recurrent network takes in its
-inputs. What costs nothing in a kernel (a broadcast, a splat) stays inside, and so does what may fail: a loop
+inputs, and the third finds them where the network joins its input and its state. What costs nothing in a kernel (a broadcast, a splat) stays inside, and so does what may fail: a loop
 that never turns reports nothing. A variable that the loop does not assign to is read once. Inner loops come
 first, so that what they leave to the outer loop may leave that one, too.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import DenseArrayBase, ModuleOp, TensorType, i32
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
@@ -32,10 +34,10 @@ from tfc.dialects.tfc.dynamic import DynamicOp
 from tfc.dialects.tfc.elementwise import AddOp, SubOp
 from tfc.dialects.tfc.gather import GatherElementsOp, GatherOp
 from tfc.dialects.tfc.select import CastOp
-from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp, SliceOp
+from tfc.dialects.tfc.shape import BroadcastOp, ConcatOp, ReshapeOp, SliceOp
 from tfc.dialects.tfc.state import AssignOp, JoinOp, ReadOp, StateOp, VariableOp
-from tfc.dialects.tfc.types import ControlType, dtype_of, element, shape_of
-from tfc.dims import evaluate, names, product
+from tfc.dialects.tfc.types import ControlType, dtype_of, element, is_static, shape_of
+from tfc.dims import Dim, evaluate, names, product
 from tfc.passes.effects import is_pure
 from tfc.passes.prune import prune_block
 from tfc.passes.rewriting import Emitter, replace_value
@@ -78,10 +80,10 @@ class _Hoister:
         self.same: dict[SSAValue, None] = dict.fromkeys(self.block.args[len(self.loop.carried) :])
         self.outside.update(zip(self.same, self.loop.invariants, strict=True))
         for op in list(self.block.ops):
-            if isinstance(op, DotOp):
-                op = self.of_rows(op)
-            if self.is_same(op):
-                self.same.update(dict.fromkeys(op.results))
+            for dot in self.in_parts(op) if isinstance(op, DotOp) else [op]:
+                made = self.of_rows(dot) if isinstance(dot, DotOp) else dot
+                if self.is_same(made):
+                    self.same.update(dict.fromkeys(made.results))
         ops = [o for o in self.block.ops if any(r in self.same for r in o.results)]
         for op in ops:
             if _pays(op):
@@ -114,13 +116,58 @@ class _Hoister:
     def moves(self, op: Operation) -> bool:
         return all(r in self.same for r in op.results) and bool(op.results) and _pays(op)
 
+    def in_parts(self, op: DotOp) -> list[DotOp]:
+        """dot(concat(row i of x, h), w) -> dot(row i of x, w[..]) + dot(h, w[..])"""
+        joined = op.x.owner
+        bx, _, cx, cy = op.dims()
+        if not isinstance(joined, ConcatOp) or bx or list(cx) != [joined.axis.value.data]:
+            return [op]
+        extents = [shape_of(x)[cx[0]] for x in joined.xs]
+        if op.y not in self.same or not any(self.row_of(x) for x in joined.xs) or not is_static(extents):
+            return [op]
+        emit, dots, start = Emitter(op), list[DotOp](), 0
+        for x, extent in zip(joined.xs, extents, strict=True):
+            assert isinstance(extent, int), "they are static"
+            part = self.slice_of(op, cy[0], start, extent)
+            emit(dot := DotOp(x, part, [], [], list(cx), list(cy)))
+            dots.append(dot)
+            start += extent
+        total = dots[0].results[0]
+        for dot in dots[1:]:
+            total = emit(AddOp(total, dot.results[0]))
+        replace_value(op.results[0], total)
+        assert op.parent is not None, "the operation stands in the loop"
+        op.parent.erase_op(op)
+        return dots
+
+    def slice_of(self, op: DotOp, axis: int, start: int, extent: int) -> SSAValue:
+        """``extent`` rows of the right operand, as a value that is there before the loop."""
+        if isinstance(op.y.owner, ConstantOp):
+            array = op.y.owner.value.data.array
+            some = ConstantOp(np.take(array, range(start, start + extent), axis))
+            self.same[some.result] = None
+            return Emitter(op)(some)
+        shape = list(shape_of(op.y))
+        starts: list[Dim] = [start if d == axis else 0 for d in range(len(shape))]
+        shape[axis] = extent
+        emit = Emitter(self.loop)
+        value = emit(SliceOp(self.before(op.y), starts, shape, [1] * len(shape)))
+        argument = add_invariant(self.loop, value, self.block)
+        self.same[argument], self.outside[argument] = None, value
+        return argument
+
+    def row_of(self, value: SSAValue) -> GatherOp | None:
+        """The operation that reads ``value``, a row that goes with the turns, of what is the same in each."""
+        row = value.owner
+        if not isinstance(row, GatherOp) or shape_of(row.indices) != () or row.axis.value.data != 0:
+            return None
+        return row if row.x in self.same and self.counts(row.indices) else None
+
     def of_rows(self, op: DotOp) -> Operation:
         """dot(row i of x, w) -> row i of dot(x, w), where x and w are the same in each turn"""
-        row = op.x.owner
-        if not isinstance(row, GatherOp) or shape_of(row.indices) != () or row.axis.value.data != 0:
-            return op
+        row = self.row_of(op.x)
         bx, _, cx, cy = op.dims()
-        if bx or row.x not in self.same or op.y not in self.same or not self.counts(row.indices):
+        if row is None or bx or op.y not in self.same:
             return op
         emit = Emitter(op)
         whole = DotOp(row.x, op.y, [], [], [d + 1 for d in cx], list(cy))
@@ -129,6 +176,7 @@ class _Hoister:
             return op
         emit(whole)  # the same in each turn: it leaves the loop in the end
         emit(picked := GatherOp(whole.result, row.indices, 0))
+        picked.location = row.location
         replace_value(op.results[0], picked.result)
         assert op.parent is not None, "the operation stands in the loop"
         op.parent.erase_op(op)

@@ -77,3 +77,31 @@ func.func @stays(%p : tensor<i1>, %x : tensor<3xf32>, %k : tensor<i32>) -> tenso
   }
   func.return %y : tensor<f32>
 }
+
+// A network that joins its input and its state: the product of the inputs is found all the same.
+// CHECK-LABEL: func.func @joined
+// CHECK:         %[[S:.*]] = tfc.slice %w from [0, 0] sizes [3, 4]
+// CHECK:         %[[P:.*]] = tfc.dot %x, %[[S]] batch [], [] contract [2], [0] : tensor<5x2x3xf32>, tensor<3x4xf32> -> tensor<5x2x4xf32>
+// CHECK:         } do {
+// CHECK-NOT:       tfc.concat
+// CHECK:           %[[D:.*]] = tfc.dot %{{.*}}, %{{.*}} batch [], [] contract [1], [0] : tensor<2x4xf32>, tensor<4x4xf32>
+// CHECK:           tfc.add %{{.*}}, %[[D]]
+func.func @joined(%x : tensor<5x2x3xf32>, %w : tensor<7x4xf32>, %s : tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %zero = tfc.constant 0 : tensor<i32>
+  %i, %y = tfc.while (%zero, %s) with (%x, %w) : (tensor<i32>, tensor<2x4xf32>), (tensor<5x2x3xf32>, tensor<7x4xf32>) -> (tensor<i32>, tensor<2x4xf32>) {
+  ^bb0(%i0 : tensor<i32>, %y0 : tensor<2x4xf32>, %x0 : tensor<5x2x3xf32>, %w0 : tensor<7x4xf32>):
+    %n = tfc.constant 5 : tensor<i32>
+    %p = tfc.compare lt %i0, %n : tensor<i32>, tensor<i32> -> tensor<i1>
+    tfc.yield %p : tensor<i1>
+  } do {
+  ^bb0(%i0 : tensor<i32>, %y0 : tensor<2x4xf32>, %x0 : tensor<5x2x3xf32>, %w0 : tensor<7x4xf32>):
+    %one = tfc.constant 1 : tensor<i32>
+    %r = tfc.gather %x0 at %i0 along 0 batch 0 : tensor<5x2x3xf32>, tensor<i32> -> tensor<2x3xf32>
+    %j = tfc.concat %r, %y0 along 1 : tensor<2x3xf32>, tensor<2x4xf32> -> tensor<2x7xf32>
+    %d = tfc.dot %j, %w0 batch [], [] contract [1], [0] : tensor<2x7xf32>, tensor<7x4xf32> -> tensor<2x4xf32>
+    %y1 = tfc.tanh %d : tensor<2x4xf32> -> tensor<2x4xf32>
+    %i1 = tfc.add %i0, %one : tensor<i32>, tensor<i32> -> tensor<i32>
+    tfc.yield %i1, %y1 : tensor<i32>, tensor<2x4xf32>
+  }
+  func.return %y : tensor<2x4xf32>
+}
