@@ -58,7 +58,9 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     lanes = bool(extents) and plan.vectorise
     outer, inner = (extents[:-1], extents[-1]) if lanes else (extents, 1)
     ev.kept = rows_of(op)
-    streams = lanes and target.isa.streams and _outgrows_caches(op) and not heavy_at_the_end(op, ev.kept)
+    # Of rows, what the last loop would compute again is better kept in the result than sent past the caches.
+    again = plan.folds and heavy_at_the_end(op, ev.kept)
+    streams = lanes and target.isa.streams and _outgrows_caches(op) and not again
     if lanes and not streams:
         ev.kept = rows_of(op, groups[-1])
     results = e.buffers[len(op.operands) :]
