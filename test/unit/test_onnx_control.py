@@ -230,3 +230,35 @@ def test_recurrent_operators(kind: str, attributes: dict[str, Any], given: str) 
     options.log_severity_level = 3
     session = peer.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     check(proto, session.run(None, feeds), 1e-4, **feeds)
+
+
+# Random numbers
+
+
+def test_random_numbers() -> None:
+    like = {"dtype": onnx.TensorProto.DOUBLE}
+    nodes = [
+        node("RandomUniform", [], ["u"], "u", shape=[4000], low=-1.0, high=3.0),
+        node("RandomUniform", [], ["seeded"], "s", shape=[4000], seed=2.0),
+        node("RandomNormalLike", ["x"], ["n"], "n", mean=2.0, scale=3.0, **like),
+        node("Bernoulli", ["x"], ["b"], "b"),
+        node("Multinomial", ["logits"], ["m"], "m", sample_size=2000),
+    ]
+    logits = np.log(np.float32([[0.2, 0.5, 0.3], [1e-9, 1e-9, 1]]))
+    proto = model(nodes, [info("x", 60, 70)], ("u", "seeded", "n", "b", "m"), logits=logits)
+    feeds = {"x": np.full((60, 70), 0.25, np.float32)}
+    compiled = tfc.compile(proto)
+    first, second = compiled.run(feeds), compiled.run(feeds)
+    for name, expected in zip(("u", "seeded", "n", "b", "m"), run(proto, **feeds), strict=True):
+        assert np.allclose(first[name], expected, rtol=1e-4, atol=1e-5)
+        assert not np.array_equal(first[name], second[name])
+    assert abs(first["u"].mean() - 1) < 0.1
+    assert first["u"].min() >= -1
+    assert first["u"].max() < 3
+    assert first["n"].dtype == np.float64
+    assert abs(first["n"].mean() - 2) < 0.2
+    assert abs(first["n"].std() - 3) < 0.2
+    assert abs(first["b"].mean() - 0.25) < 0.03
+    shares = np.bincount(first["m"][0], minlength=3) / 2000
+    assert np.allclose(shares, [0.2, 0.5, 0.3], atol=0.05)
+    assert (first["m"][1] == 2).all()

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import onnx
 from onnx.backend.base import Backend, BackendRep, namedtupledict
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, TensorType
 
 import tfc
 from tfc.dialects.tfc.dynamic import DynamicOp
@@ -93,9 +93,9 @@ class Prepared(BackendRep):
 def _depends_on_values(module: ModuleOp) -> bool:
     """Whether an extent is only known once the model runs."""
     return any(
-        isinstance(op, DynamicOp) or any(UNKNOWN_DIM in shape_of(r) for r in op.results)
-        for function in module.body.block.ops
-        for op in function.regions[0].block.ops
+        isinstance(op, DynamicOp)
+        or any(isinstance(r.type, TensorType) and UNKNOWN_DIM in shape_of(r) for r in op.results)
+        for op in module.walk()
     )
 
 

@@ -40,6 +40,7 @@ FAMILIES = (
     "control",
     "sequence",
     "quantize",
+    "random",
     "recurrent",
     "sort",
 )
