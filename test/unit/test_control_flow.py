@@ -140,6 +140,14 @@ def test_what_is_made_in_a_branch_stays_there() -> None:
         assert text.count("test_control_flow.py:") >= 3
 
 
+def test_a_predicate_may_turn_out_to_be_many() -> None:
+    p = tf.placeholder(tf.bool)
+    y = tf.cond(p, lambda: tf.constant(1), lambda: tf.constant(2))
+    z = tf.while_loop(lambda i: tf.logical_and(i < 3, p), lambda i: i + 1, [0])
+    for fetch in (y, z):
+        assert "shape (), got bool (2,)" in refused(lambda fetch=fetch: tf.Session().run(fetch, {p: [True, False]}))
+
+
 # tf.case
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xdsl.dialects.builtin import TensorType, UnrankedTensorType
+from xdsl.dialects.builtin import TensorType, UnrankedTensorType, i1
 from xdsl.ir import Attribute, Block, BlockArgument, Region, SSAValue
 
 from tfc.dialects.tfc.constant import ConstantOp
@@ -141,6 +141,7 @@ def branch(
     if not emit.strict:
         pairs = zip(then.outputs, otherwise.outputs, strict=True)
         raise Deferred("a branch", [_either(emit, x.value.type, y.value.type) for x, y in pairs])
+    _check_predicate(predicate)
     around = _Around(emit, dict(zip(captures_of(then, otherwise), values, strict=True)))
     filled = [_branch(around, part) for part in (then, otherwise)]
     while _form_yielded(around, *(outputs for _, outputs, _ in filled)):
@@ -154,6 +155,13 @@ def branch(
         regions.append(_finish(emit, block, outputs, tokens if effects else None))
     inputs = [around.values[t] for t in around.passed] + ([_start(emit)] if effects else [])
     return _results(emit, IfOp(predicate, inputs, *regions), effects)
+
+
+def _check_predicate(predicate: SSAValue) -> None:
+    """Refuse a condition whose rank only the feeds told."""
+    if predicate.type != tensor_type([], i1):
+        message = f"expected a predicate of type bool and shape (), got {_shown(predicate.type)}"
+        raise GraphError(message, help="tf.reduce_all(p) or tf.reduce_any(p) makes one truth value of many")
 
 
 def _branch(around: _Around, part: Subgraph) -> tuple[Block, list[SSAValue], list[SSAValue]]:
@@ -219,6 +227,7 @@ def loop(
     asked = Block(arg_types=[a.type for a in block.args])
     inside = around.inside(asked, asked.args[count:-1])
     predicate, checks = _fill(condition, asked, asked.args[:count], inside)
+    _check_predicate(predicate[0])
     effects = bool(tokens or checks)
     for b in (block, asked):
         _place_token(b, count, effects)
