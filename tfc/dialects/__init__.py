@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tfc.dialects import direct  # noqa: F401  # pyright: ignore[reportUnusedImport] # before any class of ours
+
 if TYPE_CHECKING:
     from xdsl.context import Context
     from xdsl.ir import Dialect

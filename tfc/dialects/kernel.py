@@ -29,6 +29,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
@@ -610,6 +611,7 @@ class CheckOp(IRDLOperation):
         super().__init__(operands=[holds], properties={"message": StringAttr(message)})
 
 
+@cache  # the constructor looks into all parts of the type
 def buffer_type(element: Attribute, size: int | None) -> MemRefType[Attribute]:
     """A flat buffer of ``size`` elements, of a size known only at run time where None."""
     return MemRefType(element, [DYNAMIC_INDEX if size is None else size])
