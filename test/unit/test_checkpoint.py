@@ -214,6 +214,49 @@ def test_a_kill_leaves_a_whole_checkpoint(tmp_path: Path):
     assert len(list(tmp_path.iterdir())) <= 3  # an index, its data; what a kill left is overwritten or taken away
 
 
+SAVER = """
+import sys, tfc as tf
+v = tf.Variable(tf.zeros([50_000], tf.int32), name="v")
+step = tf.Variable(0, name="step")
+train = tf.group(v.assign_add(tf.ones([50_000], tf.int32)), step.assign_add(1))
+session, saver = tf.Session(), tf.train.Saver(max_to_keep=2)
+session.run(tf.global_variables_initializer())
+if (path := tf.train.latest_checkpoint(sys.argv[1])):
+    saver.restore(session, path)
+    saver.recover_last_checkpoints(tf.train.get_checkpoint_state(sys.argv[1]).all_model_checkpoint_paths)
+session.run(train)
+print(flush=True)
+while True:
+    session.run(train)
+    saver.save(session, sys.argv[1] + "/net", global_step=step)
+    print(session.run(step), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on(tmp_path: Path):
+    """Whatever moment it is: the state file names a checkpoint that is whole, and at least the last promised one."""
+    chance, last = random.Random(3), 0
+    for _ in range(15):
+        child = subprocess.Popen([sys.executable, "-c", SAVER, tmp_path], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(chance.uniform(0, 0.2))
+        child.send_signal(signal.SIGKILL)
+        promised = [int(line) for line in child.stdout.read().split()]
+        child.stdout.close()
+        child.wait()
+        if (path := tf.train.latest_checkpoint(tmp_path)) is None:
+            assert not promised
+            continue
+        reader = tf.train.load_checkpoint(path)
+        step = int(reader.get_tensor("step"))
+        assert set(reader.get_tensor("v").tolist()) == {step}
+        assert step >= max(promised, default=last)
+        last = step
+    assert last > 10  # a kill may leave a checkpoint that no state file knows; it never takes a known one
+
+
 # The saver
 
 

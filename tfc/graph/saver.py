@@ -42,6 +42,9 @@ _STATE = "checkpoint"
 class Saver:
     """Saves and restores variables.
 
+    Checkpoints in any number of data files are read, and one file is written, also where ``sharded`` is asked
+    for. Meta graphs are not written: the program is what makes the graph.
+
     Args:
         var_list: which: variables, or a dict from the names that files shall have; all global variables
             there are now where it is left out. Parts of a variable are saved under the name of the whole.
