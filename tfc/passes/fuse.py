@@ -128,7 +128,7 @@ class Plan:
         groups, users = self.groups, _users(op)
         homes = {id(g): g for u in users if (g := groups.get(u)) is not None}
         if len(homes) > 1 and _are_updates(op, homes.values(), groups):
-            merged, *others = homes.values()
+            merged, *others = (g for g in self.kernels() if id(g) in homes)
             for home in others:
                 self.merge(merged, home)
             homes = {id(merged): merged}

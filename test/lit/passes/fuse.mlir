@@ -153,8 +153,10 @@ func.func @ordered(%g : tensor<9xf32>) -> tensor<9xf32> {
   func.return %y : tensor<9xf32>
 }
 
-// Two assigned values that are made of one difference are one kernel, which computes it once.
+// Two assigned values that are made of one difference are one kernel, which computes it once: where the later one
+// stands, as there are all operands.
 // CHECK-LABEL: func.func @difference
+// CHECK:         tfc.read
 // CHECK:         tfc.fusion "nest"
 // CHECK-NOT:     tfc.fusion
 // CHECK:         func.return
@@ -164,7 +166,8 @@ func.func @difference(%x : tensor<9xf32>, %y : tensor<9xf32>) -> (!tfc.control, 
   %d = tfc.sub %x, %y : tensor<9xf32>, tensor<9xf32> -> tensor<9xf32>
   %s = tfc.mul %d, %d : tensor<9xf32>, tensor<9xf32> -> tensor<9xf32>
   %t = tfc.assign set %a, %s : !tfc.resource<tensor<9xf32>>, tensor<9xf32> -> !tfc.control
-  %n = tfc.neg %d : tensor<9xf32> -> tensor<9xf32>
-  %u = tfc.assign set %b, %n : !tfc.resource<tensor<9xf32>>, tensor<9xf32> -> !tfc.control
+  %o, %r = tfc.read %b : !tfc.resource<tensor<9xf32>> -> tensor<9xf32>, !tfc.control
+  %n = tfc.add %o, %d : tensor<9xf32>, tensor<9xf32> -> tensor<9xf32>
+  %u = tfc.assign set %b, %n after %r : !tfc.resource<tensor<9xf32>>, tensor<9xf32>, !tfc.control -> !tfc.control
   func.return %t, %u : !tfc.control, !tfc.control
 }
