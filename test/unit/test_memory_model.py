@@ -268,6 +268,31 @@ def an_assignment_under_the_initializer() -> list[Any]:
         return [v.assign(v + 1.0)]
 
 
+# Accesses that exclude each other.
+
+
+@ordered([6.0], v=0.0)
+def critical_sections_come_one_after_the_other() -> list[Any]:
+    v, lock = variable("v"), tf.CriticalSection()
+    adds = [lock.execute(lambda k=k: v.assign(v.read_value() + k)) for k in (1.0, 2.0, 3.0)]
+    with tf.control_dependencies(adds):
+        return [v.read_value()]
+
+
+@ordered([3.0], v=0.0)
+def updates_with_locking() -> list[Any]:
+    v = variable("v")
+    adds = [v.assign_add(k, use_locking=True) for k in (1.0, 2.0)]
+    with tf.control_dependencies(adds):
+        return [v.read_value()]
+
+
+@race("'AssignAdd' adds to it", "'Assign' replaces it")
+def locking_on_one_side_only() -> list[Any]:
+    v = variable("v")
+    return [tf.group(v.assign_add(1.0, use_locking=True), v.assign(2.0))]
+
+
 # Branches and loops.
 
 
