@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -16,7 +17,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from tfc.codegen.cpu.targets import Target
-from tfc.codegen.schedule import tiles
+from tfc.codegen.schedule import blocking, contraction, tiles, tuned
 from tfc.dialects.tfc.activation import GeluOp, ReluOp
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
@@ -28,6 +29,7 @@ from tfc.dialects.tfc.packed import AxesAttr, Axis, ContractOp
 from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp
 from tfc.dialects.tfc.types import Array, LiteralAttr, element_of, shape_of, tensor_type
 from tfc.dims import Dim, evaluate, symbol
+from tfc.errors import InternalError
 from tfc.passes import pack_contractions
 from tfc.passes.pack_contractions import of_convolution, of_dot, pays, sum_of
 from tfc.passes.pipeline import run_pipeline
@@ -482,6 +484,28 @@ def test_tiles_fit_the_registers(shape: tuple[int, int]) -> None:
     _, registers = shape
     for vectors, rows in tiles.HEIGHTS[shape].items():
         assert rows * vectors + vectors + 1 <= registers
+
+
+def test_what_a_search_has_found_is_used() -> None:
+    """By its class, as the store says it; copies that are needed are made all the same."""
+    x, w = numbers(40, 70), numbers(90, 70)
+    seen: list[blocking.Problem] = []
+    how = tuned.Blocking(rows=10, panels=2, chunk=8, copies_w=False, copies_x=True)
+    assert tuned.Blocking.read(str(how)) == how
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contraction, "choose", lambda p: (seen.append(p), blocking.choose(p))[1])
+        check(dot([], [], [1], [1]), x, w)
+        with tuned.trying(str(seen[0]), how):
+            assert blocking.choose(seen[0]) == replace(how, copies_w=True)
+            check(dot([], [], [1], [1]), x, w)
+    assert blocking.choose(seen[0]) == blocking.by_rule(seen[0])
+
+
+def test_the_store_is_read() -> None:
+    found = tuned.read(tuned.STORE.read_text())
+    assert all(" : ".join((k, str(b))) in tuned.STORE.read_text() for k, b in found.items())
+    with pytest.raises(InternalError, match=r"tuned.txt:2: expected 'rows=N"):
+        tuned.read("# nothing\nsome class : rows=all")
 
 
 @given(st.integers(0, 500), st.integers(1, 30))

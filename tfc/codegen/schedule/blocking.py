@@ -15,11 +15,12 @@ number of threads: neither do the bits of the result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.ir import SSAValue
 
-from tfc.codegen.schedule import tiles
+from tfc.codegen.schedule import tiles, tuned
+from tfc.codegen.schedule.tuned import Blocking, up_to
 from tfc.dialects.tfc.packed import Axis
 from tfc.dims import Dim, product
 
@@ -43,6 +44,7 @@ class Problem:
         packed: whether ``w`` is in panels already.
         size, computed: bytes of an element in memory, and in a register.
         masked: whether a part of a vector is read by one instruction.
+        machine, kind: the registers, and the type of an element, in words.
     """
 
     height: int
@@ -58,6 +60,8 @@ class Problem:
     size: int
     computed: int
     masked: bool
+    machine: str
+    kind: str
 
     @property
     def depth(self) -> int:
@@ -69,35 +73,37 @@ class Problem:
         """Rows that use one panel."""
         return guess(self.items * self.rows)
 
+    @property
+    def must_copy(self) -> bool:
+        """Whether panels cannot be read where they stand."""
+        ragged = not self.masked and guess(self.column.extent) % self.lanes != 0
+        return not self.packed and (self.column.w != 1 or ragged)
 
-@dataclass(frozen=True)
-class Blocking:
-    """How a contraction is cut.
-
-    Attributes:
-        rows: of a task, about.
-        panels: of a task.
-        chunk: terms of the sum of a chunk, at most.
-        copies_w, copies_x: whether a chunk of a panel, or of the rows, is copied before it is used.
-    """
-
-    rows: int
-    panels: int
-    chunk: int
-    copies_w: bool
-    copies_x: bool
+    def __str__(self) -> str:
+        """The class of the problem, as the store of blockings has it."""
+        w = "panels" if self.packed else "columns" if self.column.w != 1 else "rows"
+        x = "columns" if self.row.x == 1 and self.sums[-1].x != 1 else "rows"
+        columns = up_to(guess(self.column.extent))
+        return (
+            f"{self.machine} {self.kind} tile={self.height}x{self.lanes} users={up_to(self.users)} "
+            f"columns={columns} depth={up_to(self.depth)} w={w} x={x}"
+        )
 
 
 def choose(p: Problem) -> Blocking:
-    """The blocking of a contraction, by what was measured."""
+    """The blocking of a contraction: what a search has found for its class, or by the rule."""
+    if (found := tuned.find(str(p))) is not None:
+        return replace(found, copies_w=found.copies_w or p.must_copy)
+    return by_rule(p)
+
+
+def by_rule(p: Problem) -> Blocking:
+    """The blocking of a contraction, by what was measured on few shapes."""
     users, depth = p.users, p.depth
     apart = guess(p.sums[-1].w) * p.size
-    ragged = not p.masked and guess(p.column.extent) % p.lanes != 0
     spread = not p.packed and apart > tiles.NEAR_BYTES
     widened = p.computed > p.size and users >= tiles.COPIED_ROWS
-    copies_w = widened or (
-        not p.packed and (p.column.w != 1 or ragged or (spread and users >= tiles.COPIED_ROWS))
-    )
+    copies_w = widened or p.must_copy or (spread and users >= tiles.COPIED_ROWS)
     swept = spread and not copies_w
     width = p.lanes * (p.computed if copies_w else p.size)
     panel = tiles.PANEL_BYTES if p.height >= tiles.TALL else tiles.LOW_PANEL_BYTES

@@ -152,6 +152,8 @@ class _Generator:
                 size=size,
                 computed=bytes_of(self.kind),
                 masked=target.masks(8 * size),
+                machine=f"{target.vector_bits}x{target.registers}",
+                kind=str(self.stored),
             )
         )
         whole = not how.copies_w and not how.copies_x and not all(known(a.extent) for a in axes)
