@@ -64,6 +64,10 @@ class Liveness:
     writes: dict[Owner, int] = field(default_factory=dict[Owner, int])
     after: dict[Owner, int] = field(default_factory=dict[Owner, int])
     spans: dict[Block, int] = field(default_factory=dict[Block, int])
+    bytes: dict[Operation, tuple[list[Owner], list[Owner], list[Owner]]] = field(
+        default_factory=dict[Operation, tuple[list[Owner], list[Owner], list[Owner]]]
+    )
+    """What each step reads, writes, and writes whole, as it was in the beginning."""
 
     @classmethod
     def of(cls, program: host.ProgramOp) -> Liveness:
@@ -96,15 +100,19 @@ class Liveness:
     def _step(self, op: Operation) -> None:
         self.number[op] = len(self.steps)
         self.steps.append(op)
+        taken, given = touched(op)
+        written = [(owner(v), is_whole(v)) for v in given]
+        whole = [o for o, all_ in written if all_]
+        self.bytes[op] = [owner(v) for v in taken], [o for o, _ in written], whole
 
     def _collect(self, owners: Sequence[Owner], out: dict[int, int]) -> None:
         """From the owners that are live after each step, the steps after which each owner is live."""
         for op, step in self.number.items():
-            taken, given = touched(op)
-            for value in taken:
-                self.reads[owner(value)] |= 1 << step
-            for value in given:
-                self.writes[owner(value)] |= 1 << step
+            taken, given, _ = self.bytes[op]
+            for one in taken:
+                self.reads[one] |= 1 << step
+            for one in given:
+                self.writes[one] |= 1 << step
         before = 0
         since: dict[int, int] = {}
         for step in range(len(self.steps) + 1):
@@ -203,10 +211,12 @@ class _Flow:
             again = turn
 
     def before(self, op: Operation, after: int) -> int:
-        taken, given = touched(op)
-        for value in given:
-            if is_whole(value):
-                after &= ~self.bits[owner(value)]
-        for value in (*taken, *(v for v in given if not is_whole(v))):
-            after |= self.bits[owner(value)]
+        taken, given, whole = self.live.bytes[op]
+        for one in whole:
+            after &= ~self.bits[one]
+        for one in taken:
+            after |= self.bits[one]
+        if len(whole) < len(given):
+            for one in given:
+                after |= self.bits[one] if one not in whole else 0
         return after
