@@ -12,8 +12,11 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="threads of every peer (default 1)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of all peers (default 15)")
     parser.add_argument("--seconds", type=float, default=0.1, help="least length of one figure")
+    parser.add_argument("--beside", type=int, default=0, help="measure also beside so many busy processes")
     parser.add_argument("--peers", help="comma-separated; those that are installed if left out")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     return parser.parse_args()
@@ -83,6 +87,10 @@ def measure(workload: Workload, peers: list[str], options: argparse.Namespace) -
         check(workload, Path(folder), figures)
         ready = {p: w for p, w in workers.items() if "error" not in figures[p]}
         samples = rounds(ready, options)
+        beside: dict[str, list[tuple[float, float]]] = {}
+        if options.beside:
+            with busy(options.beside):
+                beside = rounds(ready, options)
         for worker in workers.values():
             worker.close()
     for p, values in samples.items():
@@ -90,7 +98,21 @@ def measure(workload: Workload, peers: list[str], options: argparse.Namespace) -
         low, median, high = statistics.quantiles(walls, n=4)
         figures[p] |= {"median": median, "low": low, "high": high, "best": min(walls)}
         figures[p]["processor"] = statistics.median(processor)
+    for p, values in beside.items():
+        figures[p]["beside"] = statistics.median(wall for wall, _ in values)
     return figures
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """So many processes that do nothing but take a core."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 def write_models(workload: Workload, folder: Path) -> None:

@@ -15,7 +15,7 @@ SIZES = tuple(2**k for k in (18, 20, 22, 24, 26, 28))
 
 def rates_of(threads: int) -> Rates:
     """The machine's rates with this many threads."""
-    return take_rates(threads, SIZES, tries=16)
+    return take_rates(threads, SIZES, tries=8)
 
 
 def describe() -> dict[str, Any]:

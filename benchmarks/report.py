@@ -114,6 +114,7 @@ def section(threads: int, rows: list[Result]) -> list[str]:
         *(processor(rows) if threads == 1 else []),
         "Medians in ms:",
         table(["", *peers], ([r.data["title"], *(_cell(r, p) for p in peers)] for r in rows)),
+        *(beside(rows, peers) if any("beside" in f for r in rows for f in r.data["peers"].values()) else []),
         "Seconds to the first result from the model file or the weights, the library being imported; for "
         "tfc also with its cache filled (warm), and the size of its shared library, weights included:",
         table(
@@ -132,6 +133,18 @@ def section(threads: int, rows: list[Result]) -> list[str]:
     if failed := _failures(rows):
         parts += ["Did not run, or remarks:", failed]
     return parts
+
+
+def beside(rows: list[Result], peers: Sequence[str]) -> list[str]:
+    """What is left of the speed where other programs want the cores too."""
+
+    def cell(figures: dict[str, Any]) -> str:
+        if not {"beside", "median"} <= figures.keys():
+            return "-"
+        return f"{figures['beside'] * 1e3:.4g} ({figures['beside'] / figures['median']:.2f})"
+
+    lines = ([r.data["title"], *(cell(r.data["peers"].get(p, {})) for p in peers)] for r in rows)
+    return ["Medians in ms beside busy processes, in brackets over the quiet ones:", table(["", *peers], lines)]
 
 
 def processor(rows: list[Result]) -> list[str]:

@@ -66,7 +66,7 @@ def test_bound_is_the_slower_of_computing_and_moving() -> None:
 def test_page_and_chart_tell_who_is_faster() -> None:
     def figures(seconds: float) -> dict[str, float]:
         spread = {"low": seconds * 0.9, "high": seconds * 1.1, "processor": seconds}
-        return {"median": seconds, "prepare": 0.25, "memory": 5e7, **spread}
+        return {"median": seconds, "prepare": 0.25, "memory": 5e7, "beside": seconds * 1.5, **spread}
 
     document = {
         "machine": {"cpu": "a cpu & its name", "cores": 2, "system": "Linux", "python": "3"},
@@ -87,6 +87,7 @@ def test_page_and_chart_tell_who_is_faster() -> None:
         "| softmax [2, 3] | 2 (1.8 to 2.2) | numpy 5 (4.5 to 5.5) | **2.50 (2.05 to 3.06)**" in page
     )
     assert "| 50 % |" in page
+    assert "| softmax [2, 3] | 3 (1.50) | 7.5 (1.50) | - |" in page
     assert "softmax [2, 3], jax: no" in page
     drawing = ElementTree.fromstring(report.drawing("a cpu & its name", results))
     assert any(
