@@ -24,6 +24,8 @@ from tfc.dialects.tfc.state import VariableOp
 from tfc.dialects.tfc.types import element_of, tensor_type
 from tfc.errors import RunError
 from tfc.options import Options
+from tfc.passes.explain_fusion import ExplainFusion
+from tfc.profiling import profile
 from tfc.runtime.interpreter import interpret
 from tfc.runtime.program import Program
 
@@ -335,3 +337,18 @@ def test_extents_and_turns_of_the_inputs(threads: int) -> None:
         else:
             for a, b in zip(expected, found, strict=True):
                 np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_profile_counts_turns() -> None:
+    inputs = [np.ones((6, 2, 3), np.float32), np.ones((2, 3), np.float32), np.array(5)]
+    rows = profile(compiler.lower(module(SEQUENCE), Options()), inputs, 2)
+    counts = {row.kernel: row.times for row in rows if row.kernel != "copy"}
+    assert sorted(counts.values()) == [5, 5, 6], f"two kernels in each of 5 turns, 6 conditions, got {counts}"
+    assert next(r.flops for r in rows if "tanh" in r.operations) == 5 * 2 * 2 * 3
+
+
+def test_the_kernels_of_a_loop_are_explained() -> None:
+    told = ExplainFusion()
+    compiler.run_stages(module(SEQUENCE), "optimise,lower", Options(), told)
+    names = [line.split(" ")[0] for line in told.lines() if not line.startswith(" ")]
+    assert [n.split("_")[0] for n in names] == ["compare", "add", "add"]
