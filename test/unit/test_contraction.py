@@ -370,10 +370,12 @@ def eager_copies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("eager_copies")
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("cx", [0, 1])
 @pytest.mark.parametrize("cy", [0, 1])
-@pytest.mark.parametrize(("m", "k", "n"), [(5, 130, 67), (40, 33, 9)])
+@pytest.mark.parametrize(
+    ("m", "k", "n", "dtype"),
+    [(5, 130, 67, np.float32), (40, 33, 9, np.float32), (9, 40, 20, np.float64), (20, 60, 67, ml_dtypes.bfloat16)],
+)  # fmt: skip
 def test_copies_of_panels_and_rows(m: int, k: int, n: int, cx: int, cy: int, dtype: Any) -> None:
     x, y = numbers(*((m, k) if cx else (k, m)), dtype=dtype), numbers(*((n, k) if cy else (k, n)), dtype=dtype)
     check(dot([], [], [cx], [cy]), x, y)
@@ -422,6 +424,23 @@ def test_copies_of_any_dims(data: st.DataObject) -> None:
 @pytest.mark.parametrize(("m", "n"), [(1, 700), (5, 1100), (9, 300)])
 def test_few_rows_sweep_the_right_operand(m: int, n: int) -> None:
     check(MATMUL, numbers(m, 70), numbers(70, n))
+
+
+@pytest.mark.usefixtures("eager_copies")
+@pytest.mark.parametrize(
+    ("make", "x", "w"),
+    [
+        (dot([], [], [0], [1]), (130, 90), (70, 130)),
+        (filter_gradient((2, 3, 5, 9), [1, 1], [1, 1], [0, 1], [1, 1], 1), (4, 8, 9, 5), (4, 8, 9, 9)),
+    ],
+)  # fmt: skip
+def test_threads_do_not_change_a_bit_of_copies(make: Any, x: Any, w: Any) -> None:
+    x, w = numbers(*x), numbers(*w)
+    types = [tensor_type(a.shape, element_of(a.dtype)) for a in (x, w)]
+    module = function(types, lambda a, b: [make(a, b)])
+    run_pipeline(module, "pack-contractions,fuse")
+    whole = execute(module, x, w, pieces=1)
+    assert all((execute(module, x, w, pieces=n) == whole).all() for n in (2, 5))
 
 
 @pytest.mark.parametrize("m", [1, 7, 130, 400])
