@@ -11,7 +11,7 @@ from training_models import MODELS, OPTIMIZERS, STEPS, build, digest
 import tfc as tf
 
 KNOWN = np.load(Path(__file__).parents[1] / "data" / "training.npz")
-QUICK = {"mlp-sgd", "mlp-adam", "mlp-ftrl", "cnn-momentum", "lstm-rmsprop", "transformer-adam", "transformer-sgd"}
+QUICK = {"mlp-sgd", "mlp-adam", "mlp-ftrl", "cnn-momentum", "lstm-rmsprop", "transformer-adam"}
 CASES = [
     pytest.param(m, o, marks=() if f"{m}-{o}" in QUICK else pytest.mark.slow, id=f"{m}-{o}")
     for m in MODELS
