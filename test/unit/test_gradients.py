@@ -31,7 +31,7 @@ MISSING = ("tfc.contract", "tfc.dynamic_broadcast", "tfc.dynamic_slice")
 static forms where the amounts are known."""
 
 FLAT = (
-    "tfc.and", "tfc.arg_reduce", "tfc.bitcast", "tfc.ceil", "tfc.compare", "tfc.floor", "tfc.floordiv",
+    "tfc.and", "tfc.arg_reduce", "tfc.argsort", "tfc.bitcast", "tfc.ceil", "tfc.compare", "tfc.floor", "tfc.floordiv",
     "tfc.is_finite", "tfc.is_inf", "tfc.is_nan", "tfc.not", "tfc.or", "tfc.round", "tfc.shape_of",
     "tfc.shift_left", "tfc.shift_right", "tfc.sign", "tfc.window_arg_max", "tfc.xor",
 )  # fmt: skip

@@ -19,8 +19,8 @@ def graph() -> Generator[Any]:
         yield made
 
 
-def evaluated(fetches: Any, feeds: Any = None) -> Any:
-    with tf.Session() as session:
+def evaluated(fetches: Any, feeds: Any = None, interpret: bool = False) -> Any:
+    with tf.Session(interpret=interpret) as session:
         if tf.global_variables():
             session.run(tf.global_variables_initializer())
         return session.run(fetches, feeds)
@@ -131,13 +131,13 @@ def test_hessians() -> None:
     h, k = tf.hessians(value, [x, y])
     assert h.shape == [2, 2, 2, 2]
     a = np.array([[1.0, 2.0], [3.0, 5.0]])
-    found, flat = evaluated([h, k], {x: a, y: 2.0})
+    found, flat = evaluated([h, k], {x: a, y: 2.0}, interpret=True)
     assert flat == 0.0
     for i, j in np.ndindex(2, 2):
         step = np.zeros((2, 2))
         step[i, j] = 1e-5
         (g,) = tf.gradients(value, x)
-        high, low = (evaluated(g, {x: a + s * step, y: 2.0}) for s in (1, -1))
+        high, low = (evaluated(g, {x: a + s * step, y: 2.0}, interpret=True) for s in (1, -1))
         np.testing.assert_allclose(found[i, j], (high - low) / 2e-5, rtol=1e-5, atol=1e-6)
 
 
