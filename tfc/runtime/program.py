@@ -92,12 +92,12 @@ class Program:
         self._run = self._function("run", _int, _pointer, _pointer, _pointer, _pointer)
         self._lock = threading.Lock()
         self._handle = self._create(threads)
-        self._bound: dict[int, Array] = {}
-        self.initial: Mapping[str, Array] = {}
-        """Initial values of variables that are not part of the code."""
         said = self._function("message", ctypes.c_char_p, _pointer) if address(f"{name}_message") else None
         message = partial(_message, said, self._handle, self._lock)
         self._fail = partial(_fail, self.manifest.errors, self._error, message)
+        self._bound: dict[int, Array] = {}
+        self.initial: Mapping[str, Array] = {}
+        """Initial values of variables that are not part of the code."""
         self.threads = threads or self.manifest.threads
         if constants is not None:
             self._bind_constants(constants)
@@ -179,8 +179,8 @@ class Program:
         return dims.evaluate(self.manifest.arena_size, extents or {})
 
     def times(self, count: int) -> NDArray[np.int64]:
-        """Of a program that was compiled for it: the nanoseconds of each of its ``count`` timed
-        operations, summed up over the runs; writable."""
+        """Of a program that was compiled for it: the nanoseconds of each of its timed operations, then how
+        often each was run, summed up over the runs; ``count`` numbers in all, writable."""
         place = self._function("times", _pointer, _pointer)(self._handle)
         table: Any = (ctypes.c_int64 * count).from_address(place)
         table.owner = self  # the array holds the table, which holds the storage's owner
