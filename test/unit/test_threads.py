@@ -44,20 +44,28 @@ def os_threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
+def has_threads(count: int) -> bool:
+    """Whether there are so many; the kernel lists a thread for a moment after it was joined."""
+    end = time.monotonic() + 2
+    while os_threads() != count and time.monotonic() < end:
+        time.sleep(0.001)
+    return os_threads() == count
+
+
 def test_the_number_of_threads_is_exact(library):
     before = os_threads()
     one = make(library, 1)
-    assert os_threads() == before
+    assert has_threads(before)
     four, two = make(library, 4), make(library, 2)
-    assert os_threads() == before + 3
+    assert has_threads(before + 3)
     x = np.arange(SIZE, dtype=np.float32)
     for program in (one, four, two):
         np.testing.assert_array_equal(program.run([x])[0], 4 * x)
-    assert os_threads() == before + 3
+    assert has_threads(before + 3)
     del four, program
-    assert os_threads() == before + 3  # the other handle holds the pool
+    assert has_threads(before + 3)  # the other handle holds the pool
     del two
-    assert os_threads() == before
+    assert has_threads(before)
 
 
 def test_the_pool_starts_again(library):
@@ -65,10 +73,10 @@ def test_the_pool_starts_again(library):
     x = np.ones(SIZE, np.float32)
     for _ in range(20):
         program = make(library, 3)
-        assert os_threads() == before + 2
+        assert has_threads(before + 2)
         assert program.run([x])[0].sum() == 4 * SIZE
         del program
-        assert os_threads() == before
+        assert has_threads(before)
 
 
 def test_results_do_not_depend_on_the_number_of_threads(library):

@@ -17,9 +17,9 @@ kernel.func @step(%x : memref<?xf32>, %y : memref<?xf32>, %n : index)
 // CHECK-LABEL: define i32 @model_run(ptr %model, ptr %inputs, ptr %outputs, ptr %dims)
 // CHECK:         ret i32 -1
 // CHECK:         ret i32 -200
-// CHECK:         call i32 @posix_memalign(
+// CHECK:         call i32 @tfc_allocate(
 // CHECK:         store ptr %{{.*}}, ptr %args
-// CHECK:         call void @tfc_parallel(ptr @step, ptr %args, i64 %{{.*}}, i64 16, i32 %threads)
+// CHECK:         call void @tfc_share(ptr %model, ptr @step, ptr %args, i64 %{{.*}}, i64 16, i32 %threads)
 // CHECK:         ret i32 0
 host.program @model attributes {dims = ["n"],
     inputs = [#host.port<"x", tensor<?x4xf32, #tfc.dims<["n", ""]>>>],

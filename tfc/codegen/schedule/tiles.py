@@ -67,6 +67,10 @@ threads: each reads its panel again; 32 took 1.6 times as long where panels are 
 LATENCY = 8
 """Multiply-adds in flight that keep the units busy: two of them, each four cycles deep."""
 
+LOADS = 1.25
+"""Multiply-adds in the time of one load: a tile of one vector, 14 rows high, has a load for
+each multiply-add, and reaches 0.8 of the speed of wider ones on an Ice Lake where they fill as well."""
+
 SUPPLY = 5
 """Multiply-adds in the time in which 64 bytes of a panel come from the L2 cache: a low tile is no
 faster than one of so many rows (5x64 was at 80 % of 14x32 where rows are 14)."""
@@ -136,7 +140,7 @@ def _row_cost(rows: Dim, vectors: int, most: int, supply: float) -> float:
     """Issue slots of all row tiles for one step of the depth."""
 
     def tile(height: int) -> float:
-        return max(height * vectors, height + vectors, supply * vectors, LATENCY)
+        return max(height * vectors, LOADS * (height + vectors), supply * vectors, LATENCY)
 
     if not isinstance(rows, int):
         return MANY / most * tile(most) + SINGLE * tile(1)
