@@ -205,3 +205,12 @@ def test_what_cannot_be_kept_is_refused() -> None:
     (g,) = tf.gradients(y, x)
     with pytest.raises(GraphError, match="where nothing bounds its turns"), tf.Session(interpret=True) as session:
         session.run(g, {x: 1.0})
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_of_an_lstm(interpret: bool, order: int) -> None:
+    x = tf.placeholder(tf.float64, [2, 4, 3])
+    outputs, _ = tf.nn.dynamic_rnn(tf.nn.rnn_cell.LSTMCell(3), x, sequence_length=[4, 2], dtype=tf.float64)
+    kernel, bias = tf.trainable_variables()
+    feeds = {x: RNG.normal(size=(2, 4, 3)), kernel: RNG.normal(size=(6, 12)), bias: RNG.normal(size=12)}
+    check(outputs * outputs, feeds, interpret, order=order)
