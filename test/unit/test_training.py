@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_models import MODELS, OPTIMIZERS, STEPS, build, digest
+from training_models import MODELS, OPTIMIZERS, STEPS, build, digest, off
 
 import tfc as tf
 
@@ -19,13 +19,28 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("model", "optimizer"), CASES)
-def test_as_tensorflow_trains(model, optimizer):
+def train(model, optimizer, dtype):
     tf.reset_default_graph()
-    step, loss, variables = build(tf, model, optimizer)
+    step, loss, variables = build(tf, model, optimizer, dtype)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         losses = [session.run([loss, step])[0] for _ in range(STEPS)]
-        found = digest(losses, session.run(variables))
         assert session.run(tf.train.get_global_step()) == STEPS
+        return digest(losses, session.run(variables))
+
+
+@pytest.mark.parametrize(("model", "optimizer"), CASES)
+def test_as_tensorflow_trains(model, optimizer):
+    found = train(model, optimizer, np.float64)
     np.testing.assert_allclose(found, KNOWN[f"{model}-{optimizer}"], rtol=1e-5, atol=1e-8)
+
+
+CORNERS = {"cnn-ftrl_power": 2e-3}
+"""Where a unit passes the corner of a relu at another step; up to step 50 the losses agree to 1e-6."""
+
+
+@pytest.mark.parametrize(("model", "optimizer"), CASES)
+def test_single_precision_is_as_close_as_tensorflow(model, optimizer):
+    case = f"{model}-{optimizer}"
+    bound = CORNERS.get(case) or max(1e-5, 2 * KNOWN[f"{case}-f32"])
+    assert off(train(model, optimizer, np.float32), KNOWN[case]) <= bound

@@ -118,6 +118,11 @@ def build(tf: Any, model: str, optimizer: str, dtype: Any = np.float64) -> tuple
     return step, loss, tf.trainable_variables()
 
 
+def off(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> Any:
+    """How far the losses of one digest are from another's, at most, relatively."""
+    return np.max(np.abs(found[:5] - wanted[:5]) / np.abs(wanted[:5]))
+
+
 def digest(losses: list[Any], values: list[Any]) -> np.ndarray[Any, Any]:
     """What is kept of a training: some losses, and of each variable the sum of squares and one element."""
     kept = [float(losses[k]) for k in (0, 1, 9, 49, 99)]
