@@ -373,6 +373,8 @@ CASES = {
     "clip": (lambda: tf.clip_by_value(M, -2, 3), lambda: np.clip(M, -2, 3)),
     "range": (lambda: tf.range(3, 18, 4), lambda: np.arange(3, 18, 4, dtype=np.int32)),
     "range down": (lambda: tf.range(5, 0, -2), lambda: np.arange(5, 0, -2, dtype=np.int32)),
+    "range of floats": (lambda: tf.range(6.5), lambda: np.arange(6.5, dtype=np.float32)),
+    "range of mixed": (lambda: tf.range(1, 3.1, 0.5), lambda: np.arange(1, 3.1, 0.5, dtype=np.float32)),
     "fill": (lambda: tf.fill([2, 3], 7.0), lambda: np.full((2, 3), 7, np.float32)),
     "ones like": (lambda: tf.ones_like(M), lambda: np.ones_like(M)),
     "transpose": (lambda: tf.transpose(A, [2, 0, 1]), lambda: A.transpose(2, 0, 1)),

@@ -156,15 +156,17 @@ def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, nam
     if limit is None:
         start, limit = 0, start
     with name_scope(name, "Range", [start, limit, delta]) as scope:
+        given = ((start, "start"), (limit, "limit"), (delta, "delta"))
         kind = None if dtype is None else as_dtype(dtype)
-        values = [convert(v, kind, name=n) for v, n in ((start, "start"), (limit, "limit"), (delta, "delta"))]
+        values = [convert(v, kind, name=n) for v, n in given]
         kinds = {v.dtype for v in values}
         if len(kinds) > 1:
             from tfc.graph.math import cast
 
             order = [int32, int64, float32]
             widest = max(kinds, key=lambda k: order.index(k) if k in order else 3)
-            values = [cast(v, widest) for v in values]
+            # Numbers are written in the wider type at once: a range of floats has to know them.
+            values = [cast(x, widest) if is_tensor(v) else convert(v, widest, name=n) for x, (v, n) in zip(values, given, strict=True)]
         return single("Range", values, scope)
 
 
