@@ -26,6 +26,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     IntegerType,
     VectorType,
+    i64,
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
@@ -85,12 +86,21 @@ class Emitter:
         grain: int = 1,
         target: str = "cpu",
         in_place: Sequence[int] = (),
+        block: int = 0,
     ) -> kernel.FuncOp:
-        """The function; nothing may be emitted any more."""
+        """The function; nothing may be emitted any more.
+
+        Args:
+            grid: the extent of its `parallel`.
+            grain: the least number of iterations that are worth a thread.
+            target: "cpu" or "gpu".
+            in_place: pairs of arguments that may share memory.
+            block: the threads of a block on a GPU.
+        """
         assert len(self.scopes) == 1, "a loop is still open"
         region = Region(self.scopes[0].block)
         types = [*self.arguments, *(INDEX for _ in self.dims)]
-        return kernel.FuncOp(
+        made = kernel.FuncOp(
             name,
             types,
             region,
@@ -99,7 +109,11 @@ class Emitter:
             grain=grain,
             target=target,
             in_place=in_place,
+            block=block,
         )
+        if block and (size := kernel.shared_layout(made)[1]) > kernel.STATIC_SHARED:
+            made.shared = IntegerAttr(size, i64)
+        return made
 
     # Constants
 
