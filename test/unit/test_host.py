@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import IndexType, f32
+from xdsl.dialects.builtin import ArrayAttr, IndexType, StringAttr, f32
 from xdsl.ir import Block, Region
 
 from tfc.codegen.cpu.objects import compile_llvm
@@ -230,7 +230,7 @@ def test_named_dims_are_checked():
     n = symbol("n")
     type_, twice = tensor_type([n], f32), tensor_type([2 * n], f32)
     program = sum_program(n, dims=["n"])
-    program.properties["inputs"] = host.ArrayAttr([host.port("x", type_), host.port("z", twice)])
+    program.properties["inputs"] = ArrayAttr([host.port("x", type_), host.port("z", twice)])
     run = build(program, [add_kernel(n, dims=["n"])], ADD)
     x = np.ones(3, np.float32)
     assert run.run([x, np.ones(6, np.float32)])[0].tolist() == [4.0] * 3
@@ -291,7 +291,7 @@ def test_the_raw_interface_refuses_bad_arguments():
 def test_an_arena_beyond_memory_is_an_error_code():
     n = symbol("n")
     program = sum_program(n, dims=["n"])
-    program.properties["arena"] = host.StringAttr(str(n * n * n * 4))
+    program.properties["arena"] = StringAttr(str(n * n * n * 4))
     run = build(program, [add_kernel(n, dims=["n"])], ADD)
     somewhere = (ctypes.c_void_p * 1)(1)
     code = run._run(run._handle, somewhere, somewhere, (ctypes.c_int64 * 1)(1 << 30))

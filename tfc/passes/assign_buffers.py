@@ -1,4 +1,4 @@
-"""Give every buffer its place in one arena.
+"""Give every buffer its place in the arena of its memory.
 
     %t = host.buffer "400"                     %y = host.output 0
     host.launch @k reads(%x) writes(%t)   ->   host.launch @k reads(%x) writes(%y)
@@ -12,6 +12,7 @@
 4. What is left is laid out so that buffers needed at the same time do not overlap
    (`tfc.passes.memory_plan`).
 
+Each memory has one arena: the host's, and that of each device. What is copied from one to the other stays two.
 What is needed when is told by `tfc.passes.liveness`, with branches and loops taken into account.
 
 Source: Chaitin et al., "Register allocation via coloring", Computer Languages 6, 1981: two names that are
@@ -24,14 +25,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.builtin import DictionaryAttr, ModuleOp, StringAttr
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from tfc.dialects import host, kernel
+from tfc.dims import Dim
 from tfc.passes.liveness import Liveness, Owner, is_whole, owner, positions
-from tfc.passes.memory_plan import SymbolicInterval, plan_symbolic
+from tfc.passes.memory_plan import SymbolicInterval, align_dim, plan_symbolic
+
+DEVICE_ALIGNMENT = 256
+"""Of every buffer in a device's memory: as its own allocations have it."""
 
 PLACES = (host.BufferOp, host.OutputOp, host.VariableOp)
 """What may take the place of a buffer."""
@@ -44,7 +49,7 @@ Kernels = Mapping[str, kernel.FuncOp]
 
 @dataclass(frozen=True)
 class AssignBuffers(ModulePass):
-    """Lay out the buffers of every host program in its arena."""
+    """Lay out the buffers of every host program in its arenas."""
 
     name = "assign-buffers"
 
@@ -70,10 +75,15 @@ def assign(program: host.ProgramOp, kernels: Kernels) -> None:
         if op.result.first_use is None:
             Rewriter.erase_op(op)
     buffers, intervals = live_intervals(live, swapped)
-    offsets, total = plan_symbolic(intervals)
-    for buffer, offset in zip(buffers, offsets, strict=True):
-        buffer.properties["offset"] = StringAttr(str(offset))
-    program.properties["arena"] = StringAttr(str(total))
+    totals: dict[str, StringAttr] = {}
+    for memory in dict.fromkeys([host.HOST, *(b.memory for b in buffers)]):
+        inside = [k for k, b in enumerate(buffers) if b.memory == memory]
+        offsets, total = plan_symbolic([intervals[k] for k in inside])
+        for k, offset in zip(inside, offsets, strict=True):
+            buffers[k].properties["offset"] = StringAttr(str(offset))
+        totals[memory] = StringAttr(str(total))
+    program.properties["arena"] = totals.pop(host.HOST)
+    program.properties["arenas"] = DictionaryAttr(totals)
 
 
 def live_intervals(
@@ -88,8 +98,13 @@ def live_intervals(
     for _ in swapped:  # a pair may meet another: as often as there are pairs
         for x, y, inside in swapped:
             needed[x] = needed[y] = needed[x] | needed[y] | inside
-    spans = [SymbolicInterval(*_ends(needed[b]), b.size) for b in buffers]
+    spans = [SymbolicInterval(*_ends(needed[b]), _room(b)) for b in buffers]
     return buffers, spans
+
+
+def _room(buffer: host.BufferOp) -> Dim:
+    """The bytes that are kept for a buffer: offsets are sums of such."""
+    return buffer.size if buffer.memory == host.HOST else align_dim(buffer.size, DEVICE_ALIGNMENT)
 
 
 def _ends(steps: int) -> tuple[int, int]:
@@ -123,6 +138,8 @@ def _join_copied(
         if copy.parent is None:
             continue
         source, target = owner(copy.source), owner(copy.target)
+        if host.memory_of(copy.source) != host.memory_of(copy.target):
+            continue
         if source is target:
             if is_whole(copy.source) and is_whole(copy.target):
                 _drop(copy, live)
@@ -236,6 +253,7 @@ def _swap(live: Liveness) -> list[Swapped]:
             and is_whole(copy.source)
             and is_whole(copy.target)
             and x.bytes == y.bytes
+            and x.memory == y.memory
             and not live.after[x] >> step & 1
             and not touched
         ):

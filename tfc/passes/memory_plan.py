@@ -96,13 +96,11 @@ def align(size: int) -> int:
     return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
 
-def align_dim(size: Dim) -> Dim:
+def align_dim(size: Dim, to: int = ALIGNMENT) -> Dim:
     """The same for an expression; free of roundings where all coefficients are multiples."""
-    if isinstance(size, int):
-        return align(size)
-    if all(c % ALIGNMENT == 0 for _, c in size.terms):
+    if not isinstance(size, int) and all(c % to == 0 for _, c in size.terms):
         return size
-    return (size + (ALIGNMENT - 1)) // ALIGNMENT * ALIGNMENT
+    return (size + (to - 1)) // to * to
 
 
 def at_sample(size: Dim) -> int:

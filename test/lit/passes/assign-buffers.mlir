@@ -98,3 +98,32 @@ host.program @symbolic attributes {dims = ["n"], inputs = [#host.port<"x", tenso
   host.launch @grow reads(%a) writes(%b) : memref<?xf32> -> memref<?xf32>
   host.launch @grow reads(%b) writes(%y) : memref<?xf32> -> memref<?xf32>
 }
+
+// -----
+
+kernel.func @step(%x : memref<256xf32>, %y : memref<256xf32>)
+    attributes {dims = [], grid = "1", block = 32 : i64, target = "gpu", in_place = array<i64: 0, 1>} {
+}
+
+// Each memory has an arena, and a copy between two of them stays: here and back, and what is between in place.
+// CHECK-LABEL: host.program @devices
+// CHECK-SAME:    arena = "0", arenas = {"GPU:0" = "1024", "GPU:1" = "1024"}
+// CHECK:         %[[X:.*]] = host.input 0
+// CHECK:         %[[B:.*]] = host.buffer "1000" on "GPU:0" at "0"
+// CHECK:         %[[C:.*]] = host.buffer "1000" on "GPU:1" at "0"
+// CHECK:         %[[Y:.*]] = host.output 0
+// CHECK:         host.copy %[[X]] to %[[B]]
+// CHECK-NEXT:    host.launch @step reads(%[[B]]) writes(%[[B]])
+// CHECK-NEXT:    host.copy %[[B]] to %[[C]]
+// CHECK-NEXT:    host.copy %[[C]] to %[[Y]]
+host.program @devices attributes {inputs = [#host.port<"x", tensor<250xf32>>], outputs = [#host.port<"y", tensor<250xf32>>]} {
+  %x = host.input 0 : memref<256xf32>
+  %a = host.buffer "1000" on "GPU:0" : memref<256xf32>
+  %b = host.buffer "1000" on "GPU:0" : memref<256xf32>
+  %c = host.buffer "1000" on "GPU:1" : memref<256xf32>
+  %y = host.output 0 : memref<256xf32>
+  host.copy %x to %a, "1000" : memref<256xf32>, memref<256xf32>
+  host.launch @step reads(%a) writes(%b) : memref<256xf32> -> memref<256xf32>
+  host.copy %b to %c, "1000" : memref<256xf32>, memref<256xf32>
+  host.copy %c to %y, "1000" : memref<256xf32>, memref<256xf32>
+}
