@@ -26,7 +26,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Operation
 
 from tfc.codegen.cpu import halves
-from tfc.codegen.cpu.ir import Code, Kind, Shape, constant_int, literal, scalar_literal, shape_of
+from tfc.codegen.cpu.ir import Code, Kind, Shape, constant_int, literal, scalar_literal
 from tfc.dialects import kernel
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ def _negate(t: Translator, op: Operation) -> Value:
 
 def _constant(t: Translator, op: Operation) -> Value:
     assert isinstance(op, arith.ConstantOp), "the table says so"
-    shape = shape_of(op.result.type)
+    shape = t.shape(op.result.type)
     match op.value:
         case IntegerAttr():
             return literal(shape.kind, op.value.value.data)
@@ -353,7 +353,7 @@ def _number(value: float | int, type_: Attribute) -> float | int:
 
 def _compare(t: Translator, op: Operation) -> Value:
     assert isinstance(op, kernel.CompareOp | arith.CmpiOp | arith.CmpfOp), "the table says so"
-    kind = shape_of(op.operands[0].type).kind
+    kind = t.shape(op.operands[0].type).kind
     if isinstance(op, kernel.CompareOp):
         predicate = op.predicate.data
     elif isinstance(op, arith.CmpiOp):
@@ -365,7 +365,7 @@ def _compare(t: Translator, op: Operation) -> Value:
 
 
 def _select(t: Translator, op: Operation) -> Value:
-    scalar = not shape_of(op.operands[0].type).kind.lanes
+    scalar = not t.shape(op.operands[0].type).kind.lanes
 
     def rule(shape: Shape, args: Sequence[str]) -> str:
         condition, yes, no = args
@@ -378,7 +378,7 @@ def _select(t: Translator, op: Operation) -> Value:
 
 def _cast(name: str) -> Rule:
     def write(t: Translator, op: Operation) -> Value:
-        source = shape_of(op.operands[0].type).kind
+        source = t.shape(op.operands[0].type).kind
 
         def rule(shape: Shape, args: Sequence[str]) -> str:
             if source == shape.kind:
@@ -392,7 +392,7 @@ def _cast(name: str) -> Rule:
 
 def _index_cast(*, signed: bool) -> Rule:
     def write(t: Translator, op: Operation) -> Value | None:
-        source, target = (shape_of(v.type).kind for v in (op.operands[0], op.results[0]))
+        source, target = (t.shape(v.type).kind for v in (op.operands[0], op.results[0]))
         if source.width > target.width:
             name = "trunc"
         else:
@@ -404,7 +404,7 @@ def _index_cast(*, signed: bool) -> Rule:
 
 def _to_integer(*, signed: bool) -> Rule:
     def write(t: Translator, op: Operation) -> Value:
-        source = shape_of(op.operands[0].type).kind
+        source = t.shape(op.operands[0].type).kind
         return t.each_row(
             op, lambda shape, args: float_to_int(t.code, source, args[0], shape.kind, signed=signed)
         )
@@ -435,12 +435,12 @@ def float_to_int(code: Code, source: Kind, x: str, to: Kind, *, signed: bool) ->
 
 
 def _bitcast(t: Translator, op: Operation) -> Value:
-    source = shape_of(op.operands[0].type).kind
+    source = t.shape(op.operands[0].type).kind
     return t.each_row(op, lambda shape, args: t.code.bitcast(source, args[0], shape.kind))
 
 
 def _extend_float(t: Translator, op: Operation) -> Value:
-    source = shape_of(op.operands[0].type).kind
+    source = t.shape(op.operands[0].type).kind
     element = _element(op.operands[0].type)
 
     def rule(shape: Shape, args: Sequence[str]) -> str:
@@ -455,7 +455,7 @@ def _extend_float(t: Translator, op: Operation) -> Value:
 
 
 def _truncate_float(t: Translator, op: Operation) -> Value:
-    source = shape_of(op.operands[0].type).kind
+    source = t.shape(op.operands[0].type).kind
     element = _element(op.results[0].type)
 
     def rule(shape: Shape, args: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from xdsl.dialects import math
 from xdsl.ir import Operation
 
 from tfc.codegen.cpu import formulas
-from tfc.codegen.cpu.ir import Code, Kind, Module, literal, shape_of
+from tfc.codegen.cpu.ir import Code, Kind, Module, literal
 from tfc.codegen.cpu.number import Number
 from tfc.dialects import kernel
 
@@ -25,7 +25,7 @@ def apply(code: Code, name: str, kind: Kind, operands: Sequence[str]) -> str:
     table = formulas.SINGLE if kind.element == "float" else formulas.DOUBLE
     formula = table[name]
     copies = code.copies[name, kind]
-    if copies < formula.copies:
+    if copies < formula.copies * code.target.isa.inlining:
         code.copies[name, kind] += 1
         return formula.write(*(Number(code, kind, o) for o in operands)).text
     full = helper(code.module, name, formula.write, kind, len(operands))
@@ -142,7 +142,7 @@ def _power_by_squaring(x: Number, y: Number) -> Number:
 
 
 def _float_to_integer_power(t: Translator, op: Operation) -> Value:
-    exponent = shape_of(op.operands[1].type).kind
+    exponent = t.shape(op.operands[1].type).kind
 
     def rule(kind: Kind, x: str, y: str) -> str:
         return apply(t.code, "powf", kind, [x, t.code.cast("sitofp", exponent, y, kind)])

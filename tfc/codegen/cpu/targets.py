@@ -36,6 +36,7 @@ class Isa:
         fma: whether a fused multiply-add is one instruction.
         gather: whether gather instructions pay against loads of single lanes.
         streams: whether there are stores past the caches, of whole lines.
+        inlining: how much more often than on a CPU a formula is written out before it is a function.
         features: added for LLVM, in its spelling.
         needs: features that a machine must have, in LLVM's spelling, to be checked at load.
     """
@@ -50,6 +51,7 @@ class Isa:
     fma: bool = True
     gather: bool = False
     streams: bool = False
+    inlining: int = 1
     features: str = ""
     needs: tuple[str, ...] = ()
 

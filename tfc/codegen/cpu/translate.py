@@ -14,11 +14,11 @@ tile is its rows, each a value of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from xdsl.dialects import scf
 from xdsl.dialects.builtin import MemRefType
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from tfc.codegen.cpu import arith as arith_rules
 from tfc.codegen.cpu import math as math_rules
@@ -67,10 +67,21 @@ def translate(
 class Translator:
     """One kernel on its way to LLVM IR."""
 
+    machines = "cpus"
+
     def __init__(self, module: Module) -> None:
         self.code = Code(module)
         self.values: dict[SSAValue, Value] = {}
         self.status = ""
+
+    @property
+    def rules(self) -> Mapping[type[Operation], Rule]:
+        """What each operation becomes."""
+        return RULES
+
+    def shape(self, type_: Attribute) -> Shape:
+        """How a value of this type is held."""
+        return shape_of(type_)
 
     def function(
         self, op: kernel.FuncOp, linkage: str = "hidden", symbol: str | None = None
@@ -99,10 +110,10 @@ class Translator:
         for op in block.ops:
             if isinstance(op, scf.YieldOp):
                 return [self.values[v] for v in op.arguments]
-            rule = RULES.get(type(op))
+            rule = self.rules.get(type(op))
             if rule is None:
                 where = describe(op.location)
-                raise InternalError(f"bug in tfc: no rule for '{op.name}' on cpus {where}".rstrip())
+                raise InternalError(f"bug in tfc: no rule for '{op.name}' on {self.machines} {where}".rstrip())
             result = rule(self, op)
             if result is not None:
                 self.values[op.results[0]] = result
@@ -123,7 +134,7 @@ class Translator:
         self, op: Operation, rule: Callable[[Shape, Sequence[str]], str]
     ) -> Value:
         """Apply ``rule`` to the operands of ``op``, or to each row of theirs."""
-        shape = shape_of(op.results[0].type)
+        shape = self.shape(op.results[0].type)
         operands = [self.values[o] for o in op.operands]
         if not shape.rows:
             return rule(shape, [o for o in operands if isinstance(o, str)])
@@ -255,9 +266,9 @@ def _for(t: Translator, op: Operation) -> None:
         t.values.update(zip(names, values, strict=True))
         return t.block(op.body.block)
 
-    carried = [(shape_of(v.type), t.values[v]) for v in op.iter_args]
+    carried = [(t.shape(v.type), t.values[v]) for v in op.iter_args]
     bounds = (t.text(op.lb), t.text(op.ub), t.text(op.step))
-    results = t.loop(shape_of(index.type).kind, bounds, carried, body)
+    results = t.loop(t.shape(index.type).kind, bounds, carried, body)
     t.values.update(zip(op.results, results, strict=True))
 
 
@@ -269,14 +280,14 @@ def _if(t: Translator, op: Operation) -> None:
         taken = sides[0 if condition == "true" else 1 : ][:1]
         results = taken[0]() if taken else []
     else:
-        shapes = [shape_of(r.type) for r in op.results]
+        shapes = [t.shape(r.type) for r in op.results]
         results = t.choose(condition, shapes, sides[0], sides[1] if len(sides) > 1 else None)
     t.values.update(zip(op.results, results, strict=True))
 
 
 def _check(t: Translator, op: Operation) -> None:
     assert isinstance(op, kernel.CheckOp), "the table says so"
-    code, kind = t.code, shape_of(op.holds.type).kind
+    code, kind = t.code, t.shape(op.holds.type).kind
     holds = t.text(op.holds)
     if holds == "true" or holds == "splat (i1 true)":
         return
