@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 
 import tfc
-from tfc.codegen import known, lower_to_kernels
+from tfc.codegen import cache, known, lower_to_kernels
 from tfc.codegen.artifact import elf
 from tfc.codegen.artifact.link import link
 from tfc.codegen.cache import SHARDS, ObjectCache, key_of, object_cache
 from tfc.codegen.cpu import objects
 from tfc.codegen.cpu.objects import compile_all, compile_llvm, machine_of
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.schedule import tuned
+from tfc.codegen.schedule.tuned import Blocking
 from tfc.compiler import Lowered, emit, emit_llvm, lower, save
 from tfc.model import as_module
 from tfc.options import Options
@@ -243,8 +245,30 @@ def test_a_kernel_is_known_by_all_that_it_computes(folder: Path) -> None:
 
 def test_other_files_of_tfc_know_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     emit(model())
-    monkeypatch.setattr(known, "_sources", lambda: "others")
+    monkeypatch.setattr(known, "state_of_compiler", lambda: "others")
     assert all(k.body.block.ops for k in model().kernels)
+
+
+def test_the_state_of_the_compiler_has_its_tables_and_what_a_search_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def state() -> str:
+        cache._files.cache_clear()  # pyright: ignore[reportPrivateUsage]
+        return cache.state_of_compiler()
+
+    monkeypatch.setattr(cache, "_ROOT", tmp_path)
+    states = [state()]
+    with tuned.trying("512x32 f32", Blocking(64, 1, 256, copies_w=True, copies_x=False)):
+        states.append(state())
+    assert state() == states[0]
+    (tmp_path / "tuned.txt").write_text("")
+    states.append(state())
+    os.utime(tmp_path / "tuned.txt", ns=(0, 0))
+    states.append(state())
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "x.pyc").write_text("")
+    assert len({*states, state()}) == 4
+    cache._files.cache_clear()  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_kernel_that_reports_errors_names_its_own_place(folder: Path) -> None:

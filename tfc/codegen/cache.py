@@ -24,6 +24,7 @@ import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tfc import __version__
@@ -34,8 +35,7 @@ MAX_BYTES = 64 << 20
 """Of all shards together: about 10,000 kernels, so that looking through a shard takes a millisecond."""
 
 _DIGEST = 32
-
-
+_ROOT = Path(__file__).parents[1]
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -49,6 +49,24 @@ def key_of(text: str, machine: Machine) -> str:
     for part in parts:
         data = part.encode()
         digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+def state_of_compiler() -> str:
+    """A digest of tfc's files, and of what a search tries in this process: another one may mean other code."""
+    from tfc.codegen.schedule import tuned
+
+    return f"{_files()} {tuned.trials()}"
+
+
+@cache
+def _files() -> str:
+    digest = hashlib.sha256()
+    for folder, folders, files in os.walk(_ROOT):
+        folders[:] = sorted(f for f in folders if f != "__pycache__")
+        for name in sorted(files):
+            status = os.stat(os.path.join(folder, name))
+            digest.update(f"{folder}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 

@@ -14,18 +14,13 @@ A kernel that reports errors is not kept: it names the place in the user's graph
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from xdsl.dialects.builtin import DenseArrayBase, FloatAttr, IndexType, IntegerType
 from xdsl.ir import Attribute, Block, Region
 
-import tfc
-from tfc.codegen.cache import ObjectCache, key_of
+from tfc.codegen.cache import ObjectCache, key_of, state_of_compiler
 from tfc.codegen.cpu.objects import machine_of
 from tfc.codegen.cpu.targets import Target
 from tfc.dialects import host, kernel
@@ -55,7 +50,7 @@ class KnownKernels:
         Args:
             structure: what fusions with the same kernel have in common.
         """
-        key = key_of(f"{_sources()} {self._text(structure)}", machine_of(self.target))
+        key = key_of(f"{state_of_compiler()} {self._text(structure)}", machine_of(self.target))
         entry = self.cache.get(key)
         if entry is None:
             self._keys[name] = key
@@ -120,16 +115,3 @@ def _buffers(op: FusionOp) -> list[Attribute]:
 
 def _reports(function: kernel.FuncOp) -> bool:
     return any(isinstance(op, kernel.CheckOp) for op in function.walk())
-
-
-@cache
-def _sources() -> str:
-    """The state of tfc's files: another one may generate other code."""
-    digest = hashlib.sha256()
-    for folder, folders, files in os.walk(Path(tfc.__file__).parent):
-        folders.sort()
-        for name in sorted(files):
-            if name.endswith((".py", ".ll", ".lark")):
-                status = os.stat(os.path.join(folder, name))
-                digest.update(f"{folder}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

@@ -78,6 +78,11 @@ def trying(kind: str, blocking: Blocking) -> Generator[None]:
         del _trials[kind]
 
 
+def trials() -> str:
+    """What a search tries now, as text; empty where there is none."""
+    return "".join(f"{kind} : {blocking}\n" for kind, blocking in _trials.items())
+
+
 @cache
 def _stored() -> Mapping[str, Blocking]:
     return read(STORE.read_text())
