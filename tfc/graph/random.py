@@ -11,7 +11,7 @@ import secrets
 from typing import Any
 
 from tfc.errors import GraphError
-from tfc.graph.arrays import expand_dims, extents_tensor, gather, range_, stack
+from tfc.graph.arrays import expand_dims, extents_tensor, gather, stack
 from tfc.graph.arrays import shape as shape_of
 from tfc.graph.dtypes import as_dtype, float32, int32, int64
 from tfc.graph.graph import Graph, get_default_graph, set_random_seed
@@ -19,12 +19,8 @@ from tfc.graph.math import (
     add,
     cast,
     cumsum,
-    equal,
     exp,
-    less,
     less_equal,
-    logical_and,
-    logical_or,
     minimum,
     multiply,
     reduce_max,
@@ -33,6 +29,7 @@ from tfc.graph.math import (
 )
 from tfc.graph.node import Tensor
 from tfc.graph.ops import convert, name_scope, single
+from tfc.graph.sort import argsort
 from tfc.graph.source import here, quoted
 
 DEFAULT_GRAPH_SEED = 87654321
@@ -112,18 +109,12 @@ def _normal(
 def random_shuffle(value: Any, seed: Any = None, name: Any = None) -> Tensor:
     """``value`` with its parts along the first dim in a random order.
 
-    Each part goes where its random number stands among all of them.
+    Each part has a random number, and they come in the order of these.
     """
     with name_scope(name, "RandomShuffle", [value]) as scope:
         x = convert(value, name="value")
-        count = shape_of(x)[0]
-        keys = _draw("RandomUniformInt", [stack([count]), _least(), _most()], None, seed)
-        place = range_(count)
-        before = less(expand_dims(keys, 0), expand_dims(keys, 1))
-        tied = equal(expand_dims(keys, 0), expand_dims(keys, 1))
-        earlier = less(expand_dims(place, 0), expand_dims(place, 1))
-        rank = reduce_sum(cast(logical_or(before, logical_and(tied, earlier)), int32), 1)
-        return gather(x, rank, name=scope)
+        keys = _draw("RandomUniformInt", [stack([shape_of(x)[0]]), _least(), _most()], None, seed)
+        return gather(x, argsort(keys), name=scope)
 
 
 def _least() -> Tensor:

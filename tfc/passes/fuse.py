@@ -43,7 +43,7 @@ from tfc.dialects.tfc.gradient import SegmentSumOp
 from tfc.dialects.tfc.indexing import groups as dim_groups
 from tfc.dialects.tfc.packed import ContractOp
 from tfc.dialects.tfc.pointwise import HALVES
-from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
+from tfc.dialects.tfc.reduce import ArgReduceOp, CumulativeOp, ReduceOp
 from tfc.dialects.tfc.shape import (
     BroadcastOp,
     ConcatOp,
@@ -294,10 +294,10 @@ def _long(value: SSAValue) -> list[Dim]:
 
 def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
     """Why ``op`` does not become part of the kernel of its ``users``; "" where it does."""
-    if any(_reads_memory(u) for u in users):
-        what = "a contraction" if any(isinstance(u, ContractOp) for u in users) else "a sum by position"
-        return f"{what} reads its operands from memory"
-    if _kind(op) == "scatter":
+    direct = next((WHOLE[kind] for u in users if (kind := _kind(u)) in WHOLE), None)
+    if direct is not None:
+        return f"{direct} reads its operands from memory"
+    if _kind(op) in ("scatter", "running"):
         return "its kernel goes through its operands, not through its result"
     if len(home.members) >= MAX_OPERATIONS:
         return f"the kernel has {MAX_OPERATIONS} operations: more live values than this spill"
@@ -317,10 +317,16 @@ def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
     return f"{again.name} reads elements of it more than once, or not in order" if again else ""
 
 
+WHOLE = {"contraction": "a contraction", "scatter": "a sum by position", "running": "a running sum"}
+"""Kinds of kernels that read their operands as they stand in memory, in words."""
+
+
 def _kind(op: Operation) -> str:
     """The generator of a kernel that ends with ``op``."""
     if isinstance(op, ContractOp):
         return "contraction"
+    if isinstance(op, CumulativeOp):
+        return "running"
     # Halves are summed in f32, which a nest does in registers.
     wide = isinstance(op, SegmentSumOp) and dtype_of(element(op.data)) not in HALVES
     return "scatter" if wide else "nest"
@@ -328,7 +334,7 @@ def _kind(op: Operation) -> str:
 
 def _reads_memory(op: Operation) -> bool:
     """Whether the kernel of ``op`` reads its operands as they stand in memory."""
-    return _kind(op) != "nest"
+    return _kind(op) in WHOLE
 
 
 def _no_epilogue(op: ContractOp, home: Group) -> str:

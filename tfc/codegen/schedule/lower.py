@@ -5,13 +5,19 @@ from __future__ import annotations
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule.contraction import lower_contraction
 from tfc.codegen.schedule.nest import lower_nest
+from tfc.codegen.schedule.running import lower_running
 from tfc.codegen.schedule.scatter import lower_scatter
 from tfc.dialects import kernel
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.errors import InternalError
 from tfc.location import stamp
 
-GENERATORS = {"nest": lower_nest, "contraction": lower_contraction, "scatter": lower_scatter}
+GENERATORS = {
+    "nest": lower_nest,
+    "contraction": lower_contraction,
+    "scatter": lower_scatter,
+    "running": lower_running,
+}
 
 
 def lower_fusion(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:

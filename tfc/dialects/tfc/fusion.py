@@ -8,8 +8,8 @@
     }
 
 ``kind`` names the generator: ``nest`` (one loop nest, elements computed on demand),
-``contraction`` (one ``tfc.contract`` and elementwise operations on its result) or ``scatter`` (one
-``tfc.segment_sum``).
+``contraction`` (one ``tfc.contract`` and elementwise operations on its result), ``scatter`` (one
+``tfc.segment_sum``) or ``running`` (one ``tfc.cumulative``).
 """
 
 from __future__ import annotations

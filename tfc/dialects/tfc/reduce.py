@@ -394,4 +394,7 @@ class CumulativeOp(TensorOp):
 
         x, flags = float_range(3, 5, low=0.5), (False, True)
         out = [Sample(make(k, a, e, r), x, tolerance=1e-6) for k in ("sum", "prod") for a in (0, 1) for e in flags for r in flags]
+        wide, halves = float_range(2, 3, 67, low=0.5), x.astype(np.float16)
+        out += [Sample(make("sum", 1, e, r), wide, tolerance=1e-6) for e in flags for r in flags]
+        out += [Sample(make("sum", a, True, True), halves, tolerance=1e-3) for a in (0, 1)]
         return [*out, Sample(make("sum", 0, True, False), (x[0] * 9).astype(np.int32)), Sample(make("sum", 1, True, True), x[:, :0])]
