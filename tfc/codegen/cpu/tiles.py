@@ -257,8 +257,19 @@ def _half(t: Translator, op: Operation) -> Value:
     return t.code.shuffle(kind, value, "poison", range(upper * half, (upper + 1) * half))
 
 
+def _join(t: Translator, op: Operation) -> Value:
+    assert isinstance(op, kernel.JoinOp), "the table says so"
+    code, low, high = t.code, t.text(op.low), t.text(op.high)
+    kind = shape_of(op.low.type).kind
+    if kind.lanes:
+        return code.shuffle(kind, low, high, range(2 * kind.lanes))
+    pair = Kind(kind.element, 2)
+    return code.insert(pair, code.insert(pair, "poison", low, 0), high, 1)
+
+
 RULES: dict[type[Operation], Rule] = {
     kernel.HalfOp: _half,
+    kernel.JoinOp: _join,
     kernel.LanesOp: _lanes,
     kernel.MaskOp: _mask,
     kernel.SplatOp: _splat,

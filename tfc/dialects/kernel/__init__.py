@@ -39,6 +39,16 @@ from tfc.dialects.kernel.function import (
     ParallelOp,
     shared_layout,
 )
+from tfc.dialects.kernel.matrix import (
+    UNITS,
+    CommitAsyncOp,
+    CopyAsyncOp,
+    LoadMatrixOp,
+    MatrixUnit,
+    MmaOp,
+    RoundTf32Op,
+    WaitAsyncOp,
+)
 from tfc.dialects.kernel.memory import (
     LINE,
     STREAMING,
@@ -61,6 +71,7 @@ from tfc.dialects.kernel.values import (
     CompareOp,
     DotBytesOp,
     HalfOp,
+    JoinOp,
     LanesOp,
     MaskOp,
     OuterOp,
@@ -74,16 +85,18 @@ from tfc.dialects.kernel.values import (
 
 OPS: list[type[Operation]] = [
     FuncOp, ParallelOp, LoadOp, GatherOp, StoreOp, ScratchOp, AlignedOp, PrefetchOp, LanesOp, MaskOp, SplatOp,
-    RowOp, TransposeOp, TileOp, OuterOp, DotBytesOp, CompareOp, SelectOp, CastOp, HalfOp, ReduceLanesOp, CheckOp,
+    RowOp, TransposeOp, TileOp, OuterOp, DotBytesOp, CompareOp, SelectOp, CastOp, HalfOp, JoinOp, ReduceLanesOp, CheckOp,
     ThreadOp, SharedOp, BarrierOp, ShuffleOp,
+    CopyAsyncOp, CommitAsyncOp, WaitAsyncOp, LoadMatrixOp, RoundTf32Op, MmaOp,
 ]  # fmt: skip
 
 Kernel = Dialect("kernel", OPS, [])
 
 __all__ = [
     "CASTS", "COMBINERS", "LINE", "MAX_THREADS", "NEVER_POSITIVE", "OPS", "PREDICATES", "SHARED_ALIGNMENT", "SHUFFLES",
-    "STATIC_SHARED", "STREAMING", "WARP", "AlignedOp", "BarrierOp", "CastOp", "CheckOp", "CompareOp", "DotBytesOp", "FuncOp",
-    "GatherOp", "HalfOp", "Kernel", "LanesOp", "LoadOp", "MaskOp", "OuterOp", "ParallelOp", "PrefetchOp", "ReduceLanesOp",
-    "RowOp", "ScratchOp", "SelectOp", "SharedOp", "ShuffleOp", "SplatOp", "StoreOp", "ThreadOp", "TileOp", "TransposeOp",
-    "buffer_type", "shared_layout",
+    "STATIC_SHARED", "STREAMING", "UNITS", "WARP", "AlignedOp", "BarrierOp", "CastOp", "CheckOp", "CommitAsyncOp",
+    "CompareOp", "CopyAsyncOp", "DotBytesOp", "FuncOp", "GatherOp", "HalfOp", "JoinOp", "Kernel", "LanesOp", "LoadMatrixOp",
+    "LoadOp", "MaskOp", "MatrixUnit", "MmaOp", "OuterOp", "ParallelOp", "PrefetchOp", "ReduceLanesOp", "RoundTf32Op", "RowOp",
+    "ScratchOp", "SelectOp", "SharedOp", "ShuffleOp", "SplatOp", "StoreOp", "ThreadOp", "TileOp", "TransposeOp",
+    "WaitAsyncOp", "buffer_type", "shared_layout",
 ]  # fmt: skip

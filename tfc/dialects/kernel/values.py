@@ -310,6 +310,28 @@ class HalfOp(IRDLOperation):
 
 
 @irdl_op_definition
+class JoinOp(IRDLOperation):
+    """The lanes of two scalars or vectors as one vector: the inverse of the two `HalfOp`."""
+
+    name = "kernel.join"
+    low = operand_def()
+    high = operand_def()
+    result = result_def(base(VectorType))
+    traits = traits_def(Pure())
+    assembly_format = "$low `,` $high attr-dict `:` type($low) `,` type($high) `->` type($result)"
+
+    def __init__(self, low: SSAValue, high: SSAValue) -> None:
+        kind, lanes = low.type, 1
+        if isinstance(low.type, VectorType):
+            (lanes,), kind = low.type.get_shape(), low.type.element_type
+        super().__init__(operands=[low, high], result_types=[VectorType(kind, [2 * lanes])])
+
+    def verify_(self) -> None:
+        if self.low.type != self.high.type:
+            raise VerifyException(f"'{self.name}': expected two of {self.low.type}, got {self.high.type}")
+
+
+@irdl_op_definition
 class CheckOp(IRDLOperation):
     """Report ``message`` as the error of the run unless ``holds`` (in every lane)."""
 
