@@ -20,8 +20,9 @@ Buffers, constants and variables lie in the host's memory, which all CPUs share,
       host.copy %x to %a, "400" : ...                     from the host's memory to the device's
       host.launch @exp_3 reads(%a) writes(%b) : ...       runs on GPU:0
 
-A device has an arena of its own (``arenas`` of the program). The caller's inputs and outputs, and whatever
-the host looks at itself (predicates, rows' numbers, messages), are in the host's memory.
+A device has an arena of its own (``arenas`` of the program). The caller's inputs and outputs are in the host's
+memory, or all the way on a device; whatever the host looks at itself (predicates, rows' numbers,
+messages) is in the host's memory.
 
 Branches and loops have regions that see all buffers:
 

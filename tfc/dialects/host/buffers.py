@@ -68,36 +68,6 @@ def buffer_of(type_: Attribute) -> MemRefType[Attribute]:
     return buffer_type(kernel_element(type_.element_type), size if isinstance(size, int) else None)
 
 
-class PortOp(IRDLOperation):
-    """A buffer that the caller or the handle owns, by its position among the ports."""
-
-    index = prop_def(IntegerAttr.constr(i64))
-    result = result_def(Buffer)
-    traits = traits_def(Pure())
-    assembly_format = "$index attr-dict `:` type($result)"
-
-    def __init__(self, index: int, result: Attribute) -> None:
-        super().__init__(properties={"index": IntegerAttr(index, i64)}, result_types=[result])
-
-    @property
-    def position(self) -> int:
-        return self.index.value.data
-
-
-@irdl_op_definition
-class InputOp(PortOp):
-    """The caller's input: only read."""
-
-    name = "host.input"
-
-
-@irdl_op_definition
-class OutputOp(PortOp):
-    """The caller's output: undefined at first, overlaps nothing else."""
-
-    name = "host.output"
-
-
 class PlacedOp(IRDLOperation):
     """A buffer in the memory of ``device``; where that is left out, in the host's."""
 
@@ -112,16 +82,42 @@ def _device(memory: str) -> StringAttr | None:
     return StringAttr(memory) if memory != HOST else None
 
 
-@irdl_op_definition
-class VariableOp(PortOp, PlacedOp):
-    """The storage of a variable: what a run leaves there, the next one finds."""
+class PortOp(PlacedOp):
+    """A buffer that the caller or the handle owns, by its position among the ports."""
 
-    name = "host.variable"
+    index = prop_def(IntegerAttr.constr(i64))
+    result = result_def(Buffer)
+    traits = traits_def(Pure())
     assembly_format = "$index (`on` $device^)? attr-dict `:` type($result)"
 
     def __init__(self, index: int, result: Attribute, memory: str = HOST) -> None:
         properties = {"index": IntegerAttr(index, i64), "device": _device(memory)}
-        IRDLOperation.__init__(self, properties=properties, result_types=[result])
+        super().__init__(properties=properties, result_types=[result])
+
+    @property
+    def position(self) -> int:
+        return self.index.value.data
+
+
+@irdl_op_definition
+class InputOp(PortOp):
+    """The caller's input: only read. On a device, the caller gives it there, or the model copies it there first."""
+
+    name = "host.input"
+
+
+@irdl_op_definition
+class OutputOp(PortOp):
+    """The caller's output: undefined at first, overlaps nothing else. On a device as an input is."""
+
+    name = "host.output"
+
+
+@irdl_op_definition
+class VariableOp(PortOp):
+    """The storage of a variable: what a run leaves there, the next one finds."""
+
+    name = "host.variable"
 
 
 @irdl_op_definition

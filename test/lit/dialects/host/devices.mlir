@@ -23,3 +23,14 @@ host.program @model attributes {dims = [], inputs = [],
   host.copy %t to %y, "16" : memref<4xf32>, memref<4xf32>
   host.launch @step reads(%t) writes(%v) : memref<4xf32> -> memref<4xf32>
 }
+
+// So do inputs and outputs that the caller gives on a device.
+// CHECK-LABEL: host.program @there
+// CHECK:         host.input 0 on "GPU:0" : memref<4xf32>
+// CHECK:         host.output 0 on "GPU:0" : memref<4xf32>
+host.program @there attributes {dims = [], inputs = [#host.port<"x", tensor<4xf32>>],
+    outputs = [#host.port<"y", tensor<4xf32>>], arena = "0", weights = 0 : i64} {
+  %x = host.input 0 on "GPU:0" : memref<4xf32>
+  %y = host.output 0 on "GPU:0" : memref<4xf32>
+  host.launch @step reads(%x) writes(%y) : memref<4xf32> -> memref<4xf32>
+}
