@@ -490,6 +490,16 @@ def test_epilogue(m: int, n: int, activation: Any) -> None:
         assert len([o for o in module.walk() if isinstance(o, FusionOp)]) == 1
 
 
+@pytest.mark.parametrize(("k", "n"), [(40, 64), (33, 126), (64, 1000)])
+def test_panels_begin_a_line(k: int, n: int) -> None:
+    """Also where they are the weights as they were, and those lie anywhere."""
+    w = np.zeros(4 * k * n + 4, np.uint8)[4:].view(np.float32).reshape(k, n)
+    w[...] = numbers(k, n)
+    module = check(MATMUL, numbers(50, k), w, constant=True)
+    (panels,) = (o.value.data.array for o in module.walk() if isinstance(o, ConstantOp))
+    assert panels.ndim == 3 and panels.ctypes.data % 64 == 0
+
+
 def test_axes_text_is_read_back() -> None:
     axes = AxesAttr((Axis("row", symbol("n") * 2 + 1, x=symbol("n"), y=3), Axis("depth", 7, w=2)))
     assert tuple(Axis.read(str(a)) for a in axes.data) == axes.data

@@ -16,12 +16,12 @@ LARGE = 1 << 16
 a kernel would touch two lines."""
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """``np.empty``, but a large array begins a line of the caches."""
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any], large: int = LARGE) -> NDArray[Any]:
+    """``np.empty``, but an array of ``large`` bytes or more begins a line of the caches."""
     size = dtype.itemsize
     for extent in shape:
         size *= extent
-    if size < LARGE:
+    if size < large:
         return np.empty(shape, dtype)
     block = np.empty(size + LINE, np.uint8)
     start = -block.ctypes.data % LINE
