@@ -45,6 +45,7 @@ PASSES: dict[str, str] = {
     "decompose": "tfc.passes.decompose:Decompose",
     "sink-transposes": "tfc.passes.sink_transposes:SinkTransposes",
     "pack-contractions": "tfc.passes.pack_contractions:PackContractions",
+    "find-attention": "tfc.passes.find_attention:FindAttention",
     "transpose-results": "tfc.passes.transpose_results:TransposeResults",
     "split-reductions": "tfc.passes.split_reductions:SplitReductions",
     "expand-updates": "tfc.passes.expand_updates:ExpandUpdates",

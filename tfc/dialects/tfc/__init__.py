@@ -7,6 +7,7 @@ from xdsl.ir import Attribute, Dialect
 from tfc.dialects.tfc import (
     activation,
     arithmetic,
+    attention,
     constant,
     contraction,
     control,
@@ -37,8 +38,8 @@ from tfc.dialects.tfc.state import AssignKindAttr
 from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceType, ShapeAttr
 
 FAMILIES = (
-    elementwise, arithmetic, select, activation, constant, shape, gather, dynamic, reduce, window,
-    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, sort, fusion,
+    elementwise, arithmetic, select, activation, constant, shape, gather, dynamic, reduce, window, attention,
+    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, sort, transfer, fusion,
 )  # fmt: skip
 """The files of operations; importing one enters its operations in `OPERATIONS`."""
 
