@@ -39,7 +39,7 @@ from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceT
 
 FAMILIES = (
     elementwise, arithmetic, select, activation, constant, shape, gather, dynamic, reduce, window, attention,
-    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, sort, transfer, fusion,
+    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, sort, fusion,
 )  # fmt: skip
 """The files of operations; importing one enters its operations in `OPERATIONS`."""
 
