@@ -86,7 +86,7 @@ def test_unknown_names_get_suggestions() -> None:
     fails(opt("--print-ir-before=sce"), 2, "unknown pass 'sce'", "did you mean 'cse'")
     fails(opt("--print-ir-after"), 2, "did you mean --print-ir-after-all")
     fails(opt("-t", "llvmm"), 2, "unknown target form 'llvmm'", "did you mean 'llvm'")
-    fails(opt("-t", "ptx"), 2, "no code generator for ptx yet")
+    fails(opt("-t", "ptx"), 2, "got one without", "-p optimise,lower")
     fails(opt("-t", "llvm"), 2, "got one without", "-p optimise,lower")
     fails(opt("-p", "lower-to-kernels"), 2, "comes after fuse", "-p optimise,lower")
     fails(opt("--seed=x"), 2, "argument --seed: invalid int value: 'x'", "--help")

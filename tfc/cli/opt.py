@@ -65,14 +65,14 @@ def _parser() -> argparse.ArgumentParser:
         "--target",
         default="mlir",
         metavar="FORM",
-        help="mlir (the default), llvm, asm or obj",
+        help="mlir (the default), llvm, asm or obj; ptx of kernels for a GPU",
     )
     add("--check-effects", metavar="MODE", help="before other passes: check-effects{mode=MODE}")
     add("--list-passes", action="store_true", help="list passes with their options, and stages")
     add("-v", "--version", action="store_true", help="print the version")
 
     machine = parser.add_argument_group("the machine that code is for")
-    machine.add_argument("--cpu", metavar="NAME", help="native, x86-64-v3, x86-64-v4, ...")
+    machine.add_argument("--cpu", metavar="NAME", help="native, x86-64-v3, x86-64-v4, ...; sm_80, sm_90, ...")
     machine.add_argument("--target-triple", metavar="TRIPLE", help="aarch64-linux-gnu, ...")
 
     running = parser.add_argument_group("running the module by the numpy reference")
@@ -127,9 +127,7 @@ def _run(options: argparse.Namespace) -> int:
 def _check_form(form: str) -> None:
     from tfc.errors import OptionError, nearest
 
-    known = ("mlir", "llvm", "asm", "obj")
-    if form == "ptx":
-        raise OptionError("there is no code generator for ptx yet", help="-t llvm, asm or obj")
+    known = ("mlir", "llvm", "asm", "obj", "ptx")
     if form not in known:
         raise OptionError(
             f"unknown target form {form!r}", help=nearest(form, known) or ", ".join(known)

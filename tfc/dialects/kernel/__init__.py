@@ -50,6 +50,7 @@ from tfc.dialects.kernel.matrix import (
     WaitAsyncOp,
 )
 from tfc.dialects.kernel.memory import (
+    ALIGNED,
     LINE,
     STREAMING,
     AlignedOp,
@@ -93,7 +94,7 @@ OPS: list[type[Operation]] = [
 Kernel = Dialect("kernel", OPS, [])
 
 __all__ = [
-    "CASTS", "COMBINERS", "LINE", "MAX_THREADS", "NEVER_POSITIVE", "OPS", "PREDICATES", "SHARED_ALIGNMENT", "SHUFFLES",
+    "ALIGNED", "CASTS", "COMBINERS", "LINE", "MAX_THREADS", "NEVER_POSITIVE", "OPS", "PREDICATES", "SHARED_ALIGNMENT", "SHUFFLES",
     "STATIC_SHARED", "STREAMING", "UNITS", "WARP", "AlignedOp", "BarrierOp", "CastOp", "CheckOp", "CommitAsyncOp",
     "CompareOp", "CopyAsyncOp", "DotBytesOp", "FuncOp", "GatherOp", "HalfOp", "JoinOp", "Kernel", "LanesOp", "LoadMatrixOp",
     "LoadOp", "MaskOp", "MatrixUnit", "MmaOp", "OuterOp", "ParallelOp", "PrefetchOp", "ReduceLanesOp", "RoundTf32Op", "RowOp",

@@ -35,6 +35,10 @@ STREAMING = "streaming"
 """The attribute of a ``kernel.store`` whose lanes nobody reads soon: past the caches, where a machine can.
 Its first lane is ``LINE`` bytes (or the lanes themselves) aligned."""
 
+ALIGNED = "aligned"
+"""The attribute of a load or store on a GPU whose lanes lie side by side, the first (of each row) at a multiple of
+as many bytes of its buffer as all lanes have, or of 16: they are one access, or a few of 16 bytes."""
+
 LINE = 64
 """Bytes of a line of the caches."""
 
