@@ -9,6 +9,7 @@ the parts it gives.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -20,6 +21,9 @@ from tfc.errors import GraphError, nearest
 _GRAMMAR = Path(__file__).with_name("device.lark")
 KINDS = ("CPU", "GPU")
 """The types of device that tfc has code generators for."""
+
+_WHOLE = re.compile(rf"/job:([a-zA-Z]\w*)/replica:(\d+)/task:(\d+)/device:({'|'.join(KINDS)}):(\d+)", re.ASCII)
+"""A name that leaves nothing open, as `Device` writes it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,11 @@ class Device:
                 return None
         return self.over(other)
 
+    @property
+    def memory(self) -> str:
+        """What its memory is called: nothing for a CPU's, which is the host's, else its type and index."""
+        return f"{self.kind}:{self.index or 0}" if self.kind not in (None, "CPU") else ""
+
     def without_kind(self) -> Device:
         """The same place with the type and the index left open."""
         return replace(self, kind=None, index=None)
@@ -87,10 +96,13 @@ def join(texts: Iterable[str]) -> str:
 
 @cache
 def _parse(text: str) -> Device:
-    from lark.exceptions import UnexpectedInput
-
     if not text:
         return ANY
+    if (whole := _WHOLE.fullmatch(text)) is not None:  # without importing a parser
+        job, replica, task, kind, index = whole.groups()
+        return Device(job, int(replica), int(task), kind, int(index))
+    from lark.exceptions import UnexpectedInput
+
     try:
         parts = _parser().parse(text).children
     except UnexpectedInput as error:

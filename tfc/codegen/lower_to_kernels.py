@@ -49,6 +49,7 @@ from tfc.dialects.tfc.fusion import FusionOp, YieldOp
 from tfc.dialects.tfc.gather import GatherOp, out_of_range
 from tfc.dialects.tfc.shape import ReshapeOp
 from tfc.dialects.tfc.state import AssignOp, GateOp, JoinOp, ReadOp, VariableOp
+from tfc.dialects.tfc.transfer import RecvOp, SendOp, SentType, memory_of
 from tfc.dialects.tfc.types import (
     LiteralAttr,
     ResourceType,
@@ -96,7 +97,11 @@ class _Lowering:
     known: KnownKernels | None = None
     kernels: dict[object, kernel.FuncOp] = field(default_factory=dict[object, kernel.FuncOp])
     buffers: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
-    constants: dict[LiteralAttr, SSAValue] = field(default_factory=dict[LiteralAttr, SSAValue])
+    constants: dict[tuple[LiteralAttr, str], SSAValue] = field(
+        default_factory=dict[tuple[LiteralAttr, str], SSAValue]
+    )
+    offsets: dict[LiteralAttr, int] = field(default_factory=dict[LiteralAttr, int])
+    """Where in the weights each constant is, on however many devices."""
     variables: dict[str, tuple[host.PortAttr, SSAValue]] = field(
         default_factory=dict[str, tuple[host.PortAttr, SSAValue]]
     )
@@ -167,12 +172,14 @@ class _Lowering:
         """The buffer that holds ``value``; constants get their place when they are first needed."""
         owner = value.owner
         if isinstance(owner, ConstantOp):
-            if owner.value not in self.constants:
-                op = host.ConstantOp(owner.value, self.weights, host.buffer_of(value.type))
-                self.constants[owner.value] = self.owner(op, owner)
-                size = owner.value.data.array.nbytes
-                self.weights += -(-size // ALIGNMENT) * ALIGNMENT
-            return self.constants[owner.value]
+            key = owner.value, memory_of(owner)
+            if key not in self.constants:
+                if owner.value not in self.offsets:
+                    self.offsets[owner.value] = self.weights
+                    self.weights += -(-owner.value.data.array.nbytes // ALIGNMENT) * ALIGNMENT
+                op = host.ConstantOp(owner.value, self.offsets[owner.value], host.buffer_of(value.type), key[1])
+                self.constants[key] = self.owner(op, owner)
+            return self.constants[key]
         return self.buffers[value]
 
     def lower_all(self, block: Block) -> None:
@@ -188,6 +195,8 @@ class _Lowering:
                 self.buffers[op.results[0]] = self.buffer(op.operands[0])
             case GateOp():
                 self.buffers[op.results[0]] = self.buffer(op.operands[0])
+            case SendOp() | RecvOp():
+                self.transfer(op)
             case VariableOp():
                 self.variable(op)
             case ReadOp():
@@ -218,9 +227,38 @@ class _Lowering:
         self.emit(host.LaunchOp(function.sym_name.data, reads, made), op)
 
     def fresh(self, value: SSAValue, source: Operation) -> SSAValue:
-        size = host.tensor_bytes(value.type)
-        made = self.owner(host.BufferOp(size, host.buffer_of(value.type)), source)
-        self.buffers[value] = made
+        made = self.buffers[value] = self.room(value.type, memory_of(source), source)
+        return made
+
+    def room(self, type_: Attribute, memory: str, source: Operation) -> SSAValue:
+        """A new buffer."""
+        size = host.tensor_bytes(type_)
+        return self.owner(host.BufferOp(size, host.buffer_of(type_), memory=memory), source)
+
+    # Devices
+
+    def transfer(self, op: SendOp | RecvOp) -> None:
+        """What is sent stays where it is, and is copied where it is received, unless the memory is the same.
+
+        Of a token nothing is left: the operations of a program begin in one order, and what a device has begun
+        it does in this order.
+        """
+        value, taken = op.results[0], op.operands[0]
+        moved = value.type.content if isinstance(value.type, SentType) else value.type
+        if not isinstance(moved, TensorType):
+            return
+        if isinstance(op, SendOp) or op.is_view:
+            self.buffers[value] = self.buffer(taken)
+        else:
+            self.copy(self.buffer(taken), self.fresh(value, op), value.type, op)
+
+    def seen(self, value: SSAValue, source: Operation) -> SSAValue:
+        """A buffer with the bytes of ``value`` that the host itself can look at."""
+        buffer = self.buffer(value)
+        if host.memory_of(buffer) == host.HOST:
+            return buffer
+        made = self.room(value.type, host.HOST, source)
+        self.copy(buffer, made, value.type, source)
         return made
 
     def kernel(self, op: FusionOp) -> kernel.FuncOp:
@@ -242,7 +280,7 @@ class _Lowering:
         name = op.variable.data
         if name not in self.variables:
             port = host.port(name, handle.content)
-            made = host.VariableOp(len(self.variables), host.buffer_of(handle.content))
+            made = host.VariableOp(len(self.variables), host.buffer_of(handle.content), memory_of(op))
             self.variables[name] = (port, self.owner(made, op))
         self.buffers[op.results[0]] = self.variables[name][1]
 
@@ -278,7 +316,7 @@ class _Lowering:
         for use in value.uses:
             user = use.operation
             last = max(last, self.positions[user])
-            if isinstance(user, ReshapeOp | GateOp | GatherOp):
+            if isinstance(user, ReshapeOp | GateOp | GatherOp | SendOp) or (isinstance(user, RecvOp) and user.is_view):
                 last = max(last, self.last_use(user.results[0]))
         return last
 
@@ -311,7 +349,7 @@ class _Lowering:
         message = f"{where}: {out_of_range(op, extent)}" if where else out_of_range(op, extent)
         return host.RowOp(
             array,
-            self.buffer(index),
+            self.seen(index, op),
             extent,
             host.tensor_bytes(row),
             message,
@@ -322,13 +360,13 @@ class _Lowering:
     # Messages
 
     def message(self, op: AssertOp | PrintOp) -> None:
-        data, types = [self.buffer(v) for v in op.data], [v.type for v in op.data]
+        data, types = [self.seen(v, op) for v in op.data], [v.type for v in op.data]
         summarize = op.summarize.value.data
         if isinstance(op, PrintOp):
             self.emit(host.PrintOp(op.texts, data, types, summarize), op)
             return
         where = describe(op.location)
-        self.emit(host.AssertOp(self.buffer(op.predicate), op.texts, data, types, summarize, where), op)
+        self.emit(host.AssertOp(self.seen(op.predicate, op), op.texts, data, types, summarize, where), op)
 
     # Branches and loops
 
@@ -359,7 +397,7 @@ class _Lowering:
             )
             if free is None:  # they go round in a circle: one value steps aside
                 value, place, what = pending.pop(0)
-                aside = self.owner(host.BufferOp(host.tensor_bytes(what.type), host.buffer_of(what.type)), source)
+                aside = self.room(what.type, host.memory_of(value), source)
                 self.copy(value, aside, what.type, source)
                 pending.append((aside, place, what))
             else:
@@ -377,7 +415,7 @@ class _Lowering:
     def branch(self, op: IfOp) -> None:
         inputs, places = self.tensors(op.inputs), self.places(op)
         then, otherwise = (self.region(r, inputs, places) for r in op.regions)
-        self.emit(host.IfOp(self.buffer(op.predicate), then, otherwise), op)
+        self.emit(host.IfOp(self.seen(op.predicate, op), then, otherwise), op)
 
     def loop(self, op: WhileOp) -> None:
         places, invariants = self.places(op), self.tensors(op.invariants)
@@ -385,7 +423,7 @@ class _Lowering:
         for value, place in zip(first, places, strict=True):
             self.copy(self.buffer(value), place, value.type, op)
         (more,) = op.yielded(op.condition)
-        holds = self.owner(host.BufferOp(1, host.buffer_of(more.type)), op)
+        holds = self.room(more.type, host.HOST, op)
         condition = self.region(op.condition, [*places, *invariants], [holds])
         body = self.region(op.body, [*places, *invariants], places)
         self.emit(host.WhileOp(holds, condition, body), op)

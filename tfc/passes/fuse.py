@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
@@ -56,6 +56,7 @@ from tfc.dialects.tfc.shape import (
 )
 from tfc.dialects.tfc.state import AssignOp
 from tfc.dialects.tfc.types import dtype_of, element, shape_of
+from tfc.dialects.tfc.transfer import DEVICE, memory_of
 from tfc.dims import Dim
 from tfc.location import fuse as fuse_locations
 from tfc.passes.blocks import blocks_of
@@ -88,6 +89,11 @@ class Group:
     stored: list[Operation] = field(default_factory=list[Operation])
 
     @property
+    @property
+    def device(self) -> Attribute | None:
+        """Where the kernel runs, if its operations have been placed."""
+        return self.root.attributes.get(DEVICE)
+
     def outputs(self) -> list[Operation]:
         """The operations whose results are written to memory."""
         return [self.root, *self.stored]
@@ -134,6 +140,8 @@ class Plan:
             homes = {id(merged): merged}
         reason = _outside(users, groups) or (f"{len(homes)} kernels read it" if len(homes) > 1 else "")
         if not reason:
+        if any(_are_apart(h.device, op.attributes.get(DEVICE)) for h in homes.values()):
+            homes, reason = {}, "another device reads it"
             home = next(iter(homes.values()))
             reason = refusal(op, users, home)
             if not reason:
@@ -246,6 +254,11 @@ def _outside(users: Sequence[Operation], groups: Mapping[Operation, Group]) -> s
 
 
 def fusible(op: Operation) -> bool:
+def _are_apart(x: Attribute | None, y: Attribute | None) -> bool:
+    """Whether operations are placed on different devices."""
+    return x is not None and y is not None and x != y
+
+
     """Whether ``op`` is computed by a kernel of ours (and is no plain view or stored constant)."""
     if isinstance(op, ConstantOp):
         return op.value.data.is_splat
@@ -257,7 +270,12 @@ def fusible(op: Operation) -> bool:
 
 
 def _is_stored_row(op: GatherOp) -> bool:
-    """Whether ``op`` is one row of an array that is in memory: it can be read where it stands."""
+    """Whether ``op`` is one row of an array that is in memory: it can be read where it stands.
+
+    On a device it is a kernel: the host would have to wait for the index.
+    """
+    if memory_of(op):
+        return False
     row = shape_of(op.indices) == () and op.axis.value.data == 0
     array = op.x.owner
     return row and not (isinstance(array, Operation) and fusible(array))
@@ -449,6 +467,8 @@ def _outline(group: Group, groups: Mapping[Operation, Group]) -> None:
     for old, new in zip(results, fusion.results, strict=True):
         new.name_hint = old.name_hint
         old.replace_all_uses_with(new)
+    if group.device is not None:
+        fusion.attributes[DEVICE] = group.device
 
 
 def _move_behind(fusion: FusionOp, ops: Sequence[Operation]) -> None:

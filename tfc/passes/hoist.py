@@ -36,6 +36,7 @@ from tfc.dialects.tfc.gather import GatherElementsOp, GatherOp
 from tfc.dialects.tfc.select import CastOp
 from tfc.dialects.tfc.shape import BroadcastOp, ConcatOp, ReshapeOp, SliceOp
 from tfc.dialects.tfc.state import AssignOp, JoinOp, ReadOp, StateOp, VariableOp
+from tfc.dialects.tfc.transfer import TransferOp
 from tfc.dialects.tfc.types import ControlType, dtype_of, element, is_static, shape_of
 from tfc.dims import Dim, evaluate, names, product
 from tfc.passes.effects import is_pure
@@ -91,7 +92,7 @@ class _Hoister:
         prune_block(self.block)
 
     def is_same(self, op: Operation) -> bool:
-        fine = isinstance(op, TensorOp) and not isinstance(op, (StateOp, *FAILING))
+        fine = isinstance(op, TransferOp) or (isinstance(op, TensorOp) and not isinstance(op, (StateOp, *FAILING)))
         return fine and is_pure(op) and all(o in self.same for o in op.operands)
 
     def before(self, value: SSAValue) -> SSAValue:
@@ -203,6 +204,8 @@ def _pays(op: Operation) -> bool:
     """Whether ``op`` is worth a value in memory."""
     if isinstance(op, FREE):
         return False
+    if isinstance(op, TransferOp):
+        return True
     made = sum(_bytes(r) for r in op.results)
     return made <= LARGE or made <= 4 * sum(_bytes(o) for o in op.operands)
 

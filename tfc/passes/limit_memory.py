@@ -28,7 +28,7 @@ from tfc.dialects.tfc.state import AssignOp, ReadOp
 from tfc.location import stamp
 from tfc.passes.count_work import count
 from tfc.passes.memory_plan import at_sample
-from tfc.passes.order_memory import VIEWS, tasks_of
+from tfc.passes.order_memory import is_view, tasks_of
 from tfc.passes.recomputation import Recomputation, Step
 from tfc.passes.scheduling import best_order
 
@@ -91,8 +91,8 @@ def _until(ops: Sequence[Operation]) -> dict[int, set[int]]:
 
 def _root(value: SSAValue) -> SSAValue:
     """The value whose bytes ``value`` is."""
-    while isinstance(value.owner, VIEWS):
-        value = value.owner.operands[0]
+    while isinstance(owner := value.owner, Operation) and is_view(owner):
+        value = owner.operands[0]
     return value
 
 
@@ -131,7 +131,7 @@ class _Rewriting:
         """Let ``op`` read the versions of its step."""
         for k, operand in enumerate(op.operands):
             version = self.number.get(_root(operand))
-            if version is None or isinstance(op, VIEWS):
+            if version is None or is_view(op):
                 continue
             wanted = step.reads[list(self.reads[step.task]).index(version)]
             if wanted != version:
@@ -140,7 +140,7 @@ class _Rewriting:
     def viewed(self, block: Block, value: SSAValue, root: SSAValue) -> SSAValue:
         """``value`` as a view of ``root``, where it was one of another version."""
         view = value.owner
-        if not isinstance(view, VIEWS):
+        if not isinstance(view, Operation) or not is_view(view):
             return root
         copy = view.clone()
         stamp(copy, view.location)

@@ -36,13 +36,13 @@ from tfc.dialects.tfc.fusion import YieldOp
 from tfc.dialects.tfc.gather import GatherOp
 from tfc.dialects.tfc.shape import IdentityOp, ReshapeOp
 from tfc.dialects.tfc.state import AssignOp, GateOp, ReadOp, VariableOp
+from tfc.dialects.tfc.transfer import RecvOp, SendOp
 from tfc.dialects.tfc.types import UNKNOWN_DIM, shape_of
 from tfc.passes.blocks import blocks_of
 from tfc.passes.memory_plan import at_sample
 from tfc.passes.scheduling import Tasks, best_order, peak
 
-VIEWS = (ReshapeOp, IdentityOp, GateOp, GatherOp)
-"""Operations whose result is the bytes of their first operand: after fusion, a gather reads one row."""
+_VIEWS = (ReshapeOp, IdentityOp, GateOp, GatherOp, SendOp)
 
 _ELSEWHERE = (ConstantOp, VariableOp, ReadOp)
 """Operations whose results lie in the weights or in a variable."""
@@ -87,6 +87,11 @@ def _put_in_order(
     block.add_ops([*(ops[k] for k in order), *ending])
 
 
+def is_view(op: object) -> bool:
+    """Whether the result of ``op`` is the bytes of its first operand: after fusion, a gather reads one row."""
+    return isinstance(op, _VIEWS) or (isinstance(op, RecvOp) and op.is_view)
+
+
 def tasks_of(ops: list[Operation], ending: Iterable[Operation] = ()) -> Tasks:
     """The operations as tasks; what those of ``ending`` use is kept to the end."""
     number = {op: k for k, op in enumerate(ops)}
@@ -97,7 +102,7 @@ def tasks_of(ops: list[Operation], ending: Iterable[Operation] = ()) -> Tasks:
     reads: list[set[int]] = [set() for _ in ops]
     for k, op in enumerate(ops):
         before[k].update(number[w] for o in op.operands if isinstance(w := o.owner, Operation) and w in number)
-        if isinstance(op, VIEWS):
+        if is_view(op):
             _alias(op, values)
             continue
         reads[k].update(values[o] for o in op.operands if o in values)
@@ -163,6 +168,6 @@ def _users(value: SSAValue, number: dict[Operation, int]) -> list[int]:
     for use in value.uses:
         if use.operation in number:
             found.append(number[use.operation])
-            if isinstance(use.operation, VIEWS) and use.index == 0:
+            if is_view(use.operation) and use.index == 0:
                 found += _users(use.operation.results[0], number)
     return found

@@ -42,6 +42,7 @@ PASSES: dict[str, str] = {
     "prune": "tfc.passes.prune:Prune",
     "hoist": "tfc.passes.hoist:Hoist",
     "place": "tfc.passes.place:Place",
+    "insert-transfers": "tfc.passes.insert_transfers:InsertTransfers",
     "decompose": "tfc.passes.decompose:Decompose",
     "sink-transposes": "tfc.passes.sink_transposes:SinkTransposes",
     "pack-contractions": "tfc.passes.pack_contractions:PackContractions",
@@ -90,6 +91,7 @@ STAGES: tuple[Stage, ...] = (
         "only primitives and what a kernel generator wants whole; transposes only where data "
         "enters or leaves a layout",
     ),
+    Stage("transfers", "insert-transfers", "every operation uses values of its own device, tfc.recv apart"),
     Stage(
         "fusion",
         "pack-contractions,transpose-results,split-reductions,hoist,expand-updates,fuse,limit-memory,order-memory",
@@ -104,7 +106,7 @@ STAGES: tuple[Stage, ...] = (
 )
 
 SETS: dict[str, str] = {
-    "optimise": "effects,shapes,simplify,placement,layout",
+    "optimise": "effects,shapes,simplify,placement,layout,transfers",
     "lower": "fusion,kernels,host",
 }
 """Names for several stages in a row."""

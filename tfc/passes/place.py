@@ -35,11 +35,12 @@ from tfc.devices import ANY, Device
 from tfc.dialects.tfc.dynamic import DynamicOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.state import VariableOp
+from tfc.dialects.tfc.transfer import DEVICE
 from tfc.dialects.tfc.types import ResourceType
 from tfc.errors import GraphError
 from tfc.location import describe
 
-DEVICE, COLOCATE = "tfc.device", "tfc.colocate"
+COLOCATE = "tfc.colocate"
 _log = logging.getLogger("tfc.place")
 
 

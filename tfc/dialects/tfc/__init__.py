@@ -27,6 +27,7 @@ from tfc.dialects.tfc import (
     shape,
     sort,
     state,
+    transfer,
     window,
 )
 from tfc.dialects.tfc.base import OPERATIONS
@@ -35,17 +36,19 @@ from tfc.dialects.tfc.packed import AxesAttr
 from tfc.dialects.tfc.reduce import ExtremeKindAttr, ReduceKindAttr
 from tfc.dialects.tfc.select import PredicateAttr
 from tfc.dialects.tfc.state import AssignKindAttr
+from tfc.dialects.tfc.transfer import SentType
 from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceType, ShapeAttr
 
 FAMILIES = (
     elementwise, arithmetic, select, activation, constant, shape, gather, dynamic, reduce, window, attention,
     contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, sort, fusion,
+    transfer,
 )  # fmt: skip
 """The files of operations; importing one enters its operations in `OPERATIONS`."""
 
 ATTRIBUTES: list[type[Attribute]] = [
     AssignKindAttr, AxesAttr, ControlType, DimsAttr, ExtremeKindAttr, LiteralAttr, PredicateAttr, ReduceKindAttr,
-    ResourceType, ShapeAttr,
+    ResourceType, SentType, ShapeAttr,
 ]  # fmt: skip
 
 Tfc = Dialect("tfc", [*OPERATIONS.values(), FusionOp, YieldOp], ATTRIBUTES)
