@@ -55,8 +55,8 @@ from tfc.dialects.tfc.shape import (
     TransposeOp,
 )
 from tfc.dialects.tfc.state import AssignOp
-from tfc.dialects.tfc.types import dtype_of, element, shape_of
 from tfc.dialects.tfc.transfer import DEVICE, memory_of
+from tfc.dialects.tfc.types import dtype_of, element, shape_of
 from tfc.dims import Dim
 from tfc.location import fuse as fuse_locations
 from tfc.passes.blocks import blocks_of
@@ -89,11 +89,11 @@ class Group:
     stored: list[Operation] = field(default_factory=list[Operation])
 
     @property
-    @property
     def device(self) -> Attribute | None:
         """Where the kernel runs, if its operations have been placed."""
         return self.root.attributes.get(DEVICE)
 
+    @property
     def outputs(self) -> list[Operation]:
         """The operations whose results are written to memory."""
         return [self.root, *self.stored]
@@ -139,9 +139,9 @@ class Plan:
                 self.merge(merged, home)
             homes = {id(merged): merged}
         reason = _outside(users, groups) or (f"{len(homes)} kernels read it" if len(homes) > 1 else "")
-        if not reason:
         if any(_are_apart(h.device, op.attributes.get(DEVICE)) for h in homes.values()):
             homes, reason = {}, "another device reads it"
+        if not reason:
             home = next(iter(homes.values()))
             reason = refusal(op, users, home)
             if not reason:
@@ -253,12 +253,12 @@ def _outside(users: Sequence[Operation], groups: Mapping[Operation, Group]) -> s
     return f"read by {', '.join(names)}, which is in no kernel or in several"
 
 
-def fusible(op: Operation) -> bool:
 def _are_apart(x: Attribute | None, y: Attribute | None) -> bool:
     """Whether operations are placed on different devices."""
     return x is not None and y is not None and x != y
 
 
+def fusible(op: Operation) -> bool:
     """Whether ``op`` is computed by a kernel of ours (and is no plain view or stored constant)."""
     if isinstance(op, ConstantOp):
         return op.value.data.is_splat
@@ -462,13 +462,13 @@ def _outline(group: Group, groups: Mapping[Operation, Group]) -> None:
     block.add_op(YieldOp([copies[r] for r in results]))
     fusion = FusionOp(group.kind, list(inputs), [r.type for r in results], Region(block))
     fusion.location = fuse_locations(m.location for m in members)
+    if group.device is not None:
+        fusion.attributes[DEVICE] = group.device
     Rewriter.insert_op(fusion, InsertPoint.before(group.root))
     _move_behind(fusion, [u for op in group.stored for u in _users(op) if u not in groups])
     for old, new in zip(results, fusion.results, strict=True):
         new.name_hint = old.name_hint
         old.replace_all_uses_with(new)
-    if group.device is not None:
-        fusion.attributes[DEVICE] = group.device
 
 
 def _move_behind(fusion: FusionOp, ops: Sequence[Operation]) -> None:
