@@ -120,7 +120,7 @@ class _Partition:
             yield from ((k, d) for k, d in enumerate(self.results) if isinstance(op.operands[k].type, TensorType))
         elif isinstance(op, YieldOp) and isinstance(outer := op.parent_op(), RegionOp):
             device = outer.attributes.get(DEVICE)
-        if not isinstance(device, StringAttr) or self.is_condition(op):
+        if not isinstance(device, StringAttr) or isinstance(op, RecvOp) or self.is_condition(op):
             return
         last = len(op.carried) if isinstance(op, WhileOp) else 0 if isinstance(op, IfOp) else len(op.operands)
         for index, value in enumerate(op.operands[:last]):

@@ -26,7 +26,7 @@ func.func @once(%x : tensor<4xf32>) -> tensor<4xf32> {
 // CHECK:         %[[X:.*]] = tfc.recv {{.*}}GPU:0"}
 // CHECK:         %[[Y:.*]] = tfc.exp %[[X]] {{.*}}GPU:0"}
 // CHECK-COUNT-2: tfc.send %[[Y]] {{.*}}GPU:0"}
-// CHECK-NOT:     tfc.send
+// CHECK-NOT:     tfc.send %[[Y]]
 // CHECK:         func.return
 func.func @two_devices(%x : tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
   %y = tfc.exp %x {tfc.device = "/gpu:0"} : tensor<4xf32> -> tensor<4xf32>
@@ -82,7 +82,7 @@ func.func @variables(%x : tensor<2xf32>) -> (tensor<2xf32>, !tfc.control) {
 // CHECK-LABEL: func.func @loop
 // CHECK:         tfc.send %x {{.*}}CPU:0"}
 // CHECK-NEXT:    %[[X:.*]] = tfc.recv {{.*}}CPU:1"}
-// CHECK:         tfc.while (%[[X]]) with (%w) {{.*}}CPU:1"
+// CHECK:         tfc.while(%[[X]]) with(%w) {{.*}}CPU:1"
 // CHECK:         do
 // CHECK-NEXT:    ^bb{{.*}}(%[[C:.*]]: tensor<2xf32>, %[[W:.*]]: tensor<2xf32>):
 // CHECK-NEXT:      tfc.send %[[W]] {{.*}}CPU:0"}
