@@ -41,6 +41,7 @@ from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
 from tfc.dialects.tfc.gradient import SegmentSumOp
 from tfc.dialects.tfc.indexing import groups as dim_groups
+from tfc.dialects.tfc.merge import MergeRunsOp
 from tfc.dialects.tfc.packed import ContractOp
 from tfc.dialects.tfc.pointwise import HALVES
 from tfc.dialects.tfc.reduce import ArgReduceOp, CumulativeOp, ReduceOp
@@ -315,7 +316,7 @@ def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
     direct = next((WHOLE[kind] for u in users if (kind := _kind(u)) in WHOLE), None)
     if direct is not None:
         return f"{direct} reads its operands from memory"
-    if _kind(op) in ("scatter", "running"):
+    if _kind(op) in ("scatter", "running", "merge"):
         return "its kernel goes through its operands, not through its result"
     if len(home.members) >= MAX_OPERATIONS:
         return f"the kernel has {MAX_OPERATIONS} operations: more live values than this spill"
@@ -335,7 +336,9 @@ def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
     return f"{again.name} reads elements of it more than once, or not in order" if again else ""
 
 
-WHOLE = {"contraction": "a contraction", "scatter": "a sum by position", "running": "a running sum"}
+WHOLE = {
+    "contraction": "a contraction", "scatter": "a sum by position", "running": "a running sum", "merge": "a pass of a sort"
+}  # fmt: skip
 """Kinds of kernels that read their operands as they stand in memory, in words."""
 
 
@@ -345,6 +348,8 @@ def _kind(op: Operation) -> str:
         return "contraction"
     if isinstance(op, CumulativeOp):
         return "running"
+    if isinstance(op, MergeRunsOp):
+        return "merge"
     # Halves are summed in f32, which a nest does in registers.
     wide = isinstance(op, SegmentSumOp) and dtype_of(element(op.data)) not in HALVES
     return "scatter" if wide else "nest"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule.contraction import lower_contraction
+from tfc.codegen.schedule.merge import lower_merge
 from tfc.codegen.schedule.nest import lower_nest
 from tfc.codegen.schedule.running import lower_running
 from tfc.codegen.schedule.scatter import lower_scatter
@@ -17,6 +18,7 @@ GENERATORS = {
     "contraction": lower_contraction,
     "scatter": lower_scatter,
     "running": lower_running,
+    "merge": lower_merge,
 }
 
 

@@ -18,6 +18,7 @@ from tfc.dialects.tfc import (
     gather,
     gradient,
     image,
+    merge,
     nn,
     normalize,
     packed,
@@ -41,7 +42,7 @@ from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceT
 
 FAMILIES = (
     elementwise, arithmetic, select, activation, constant, shape, gather, dynamic, reduce, window, attention,
-    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, sort, fusion,
+    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, merge, sort, fusion,
     transfer,
 )  # fmt: skip
 """The files of operations; importing one enters its operations in `OPERATIONS`."""

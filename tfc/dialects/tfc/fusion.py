@@ -9,7 +9,7 @@
 
 ``kind`` names the generator: ``nest`` (one loop nest, elements computed on demand),
 ``contraction`` (one ``tfc.contract`` and elementwise operations on its result), ``scatter`` (one
-``tfc.segment_sum``) or ``running`` (one ``tfc.cumulative``).
+``tfc.segment_sum``), ``running`` (one ``tfc.cumulative``) or ``merge`` (one ``tfc.merge_runs``).
 """
 
 from __future__ import annotations

@@ -11,9 +11,7 @@ from xdsl.dialects.builtin import (
     Float16Type,
     Float64Type,
     IntegerAttr,
-    IntegerType,
     UnitAttr,
-    i8,
     i16,
     i32,
     i64,
@@ -21,27 +19,30 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import operand_def, opt_prop_def, prop_def, result_def
 
+from tfc.dialects.tfc.arithmetic import ShiftLeftOp, ShiftRightOp
 from tfc.dialects.tfc.base import Emit, Sample, TensorOp, flat, float_range, tfc_op
-from tfc.dialects.tfc.constant import ConstantOp, IotaOp, splat, splat_like
+from tfc.dialects.tfc.constant import IotaOp, splat, splat_like
 from tfc.dialects.tfc.control import WhileOp
 from tfc.dialects.tfc.elementwise import AndOp, BitcastOp, NotOp, OrOp, XorOp
 from tfc.dialects.tfc.formula import Formula
 from tfc.dialects.tfc.fusion import YieldOp
-from tfc.dialects.tfc.gather import GatherOp
+from tfc.dialects.tfc.gather import GatherElementsOp
+from tfc.dialects.tfc.merge import MergeRunsOp
 from tfc.dialects.tfc.pointwise import HALVES
-from tfc.dialects.tfc.shape import PadOp, SliceOp
 from tfc.dialects.tfc.types import (
     Array,
-    LiteralAttr,
     Tensor,
     dtype_of,
     element,
-    is_bool,
     is_float,
+    is_unsigned,
     shape_of,
     tensor_type,
 )
 from tfc.errors import require
+
+LOWER = (1 << 32) - 1
+"""The bits of the lower half of an i64."""
 
 
 @tfc_op
@@ -52,10 +53,10 @@ class ArgsortOp(TensorOp):
 
     (C1) ``axis`` is one of the dims, and its extent is a number below ``2**30``.
 
-    It is made of Batcher's bitonic network, as a loop over its ``log2(n) (log2(n) + 1) / 2`` stages: in each,
-    every element is compared with one other, and all at once.
+    It is a merge sort, as a loop over its ``log2(n)`` passes, of integers whose upper half is the key and whose
+    lower half the place. Keys of 64 bits are sorted by their lower halves first, then by the upper.
 
-    Source: ``tf.argsort``, K. Batcher, "Sorting networks and their applications", 1968.
+    Source: ``tf.argsort``.
     """
 
     name = "tfc.argsort"
@@ -92,17 +93,14 @@ class ArgsortOp(TensorOp):
         rank = len(shape_of(self.x))
         order = [*(d for d in range(rank) if d != axis), axis]
         moved = f.transpose(self.x, order)
-        shape = shape_of(moved)
-        count = shape[-1]
-        assert isinstance(count, int), "(C1)"
-        size = 1 << max(count - 1, 0).bit_length()
-        keys = _padded(f, _keys(f, moved, self.descending is not None), size - count)
-        places = emit(IotaOp([*shape[:-1], size], i32, rank - 1))
-        if size > 1:
-            places = _network(emit, keys, places, size)
-        found = emit(SliceOp(places, [0] * rank, list(shape), [1] * rank)) if size > count else places
+        found: SSAValue | None = None
+        for keys in _keys(f, moved, self.descending is not None):
+            turned = keys if found is None else emit(GatherElementsOp(keys, found, rank - 1))
+            places = _places(emit, turned)
+            found = places if found is None else emit(GatherElementsOp(found, places, rank - 1))
+        assert found is not None, "there is a key"
         back = [order.index(d) for d in range(rank)]
-        return [f.transpose(f.cast(found, i64), back)]
+        return [f.transpose(found, back)]
 
     grad = flat
 
@@ -121,8 +119,8 @@ class ArgsortOp(TensorOp):
         return [*out, *(Sample(make(a, True), x) for a in (0, 1, 2)), Sample(make(1, False), x[:, :1]), Sample(make(1, True), x[:, :0])]
 
 
-def _keys(f: Formula, x: SSAValue, descending: bool) -> SSAValue:
-    """Integers in the order that the elements shall have."""
+def _keys(f: Formula, x: SSAValue, descending: bool) -> list[SSAValue]:
+    """Integers of 32 bits, held in i64, in whose order the elements shall stand: the last counts most."""
     kind = element(x)
     if is_float(kind):
         x = f.select(f.compare("eq", x, 0.0), f.zeros(x), x)  # -0 is 0
@@ -132,67 +130,44 @@ def _keys(f: Formula, x: SSAValue, descending: bool) -> SSAValue:
         # Negative numbers are larger the further they are from 0: all bits but the sign turn over.
         most = splat_like(f.emit, bits, (1 << (whole.width.data - 1)) - 1)
         x = f.select(f.compare("lt", bits, 0), f.emit(XorOp(bits, most)), bits)
-    elif is_bool(kind):
-        x = f.cast(x, i8)
-    return f.emit(NotOp(x)) if descending else x
+    size = dtype_of(kind).itemsize
+    if is_unsigned(kind) and size == 8:
+        x = f.emit(BitcastOp(f.emit(XorOp(x, splat_like(f.emit, x, 1 << 63))), i64))
+    x = f.cast(x, i64)
+    if is_unsigned(kind) and size == 4:
+        x = f.sub(x, 1 << 31)
+    if descending:
+        x = f.emit(NotOp(x))
+    if size < 8:
+        return [x]
+    lower = f.sub(f.emit(AndOp(x, splat_like(f.emit, x, LOWER))), 1 << 31)
+    return [lower, f.emit(ShiftRightOp(x, splat_like(f.emit, x, 32)))]
 
 
-def _padded(f: Formula, keys: SSAValue, more: int) -> SSAValue:
-    """With ``more`` of the largest key behind."""
-    if not more:
-        return keys
-    kind = element(keys)
-    assert isinstance(kind, IntegerType), "keys are integers"
-    rank = len(shape_of(keys))
-    largest = splat(f.emit, [], int(np.iinfo(dtype_of(kind)).max), kind)
-    return f.emit(PadOp(keys, largest, [0] * rank, [*[0] * (rank - 1), more]))
-
-
-def _stages(size: int) -> list[tuple[int, int]]:
-    """Of each stage how long the runs are that it makes, and how far apart it compares."""
-    runs = [1 << k for k in range(1, size.bit_length())]
-    return [(run, run >> j) for run in runs for j in range(1, run.bit_length())]
-
-
-def _network(emit: Emit, keys: SSAValue, places: SSAValue, size: int) -> SSAValue:
-    """The places, sorted by key, and by place where keys are equal."""
-    stages = _stages(size)
-    start = splat(emit, [], 0, i32)
-    types = [start.type, keys.type, places.type]
-    asked, body = Block(arg_types=types), Block(arg_types=types)
-    more = _into(asked)
-    _end(asked, [Formula(more).compare("lt", asked.args[0], len(stages))])
-    inner = _into(body)
-    _end(body, _stage(inner, stages, size, *body.args))
-    loop = WhileOp([start, keys, places], [], Region(asked), Region(body))
-    emit(loop)
-    return loop.results[2]
-
-
-def _stage(
-    emit: Emit, stages: Sequence[tuple[int, int]], size: int, k: SSAValue, keys: SSAValue, places: SSAValue
-) -> list[SSAValue]:
+def _places(emit: Emit, keys: SSAValue) -> SSAValue:
+    """The places of keys of 32 bits, sorted by key, and by place where keys are equal."""
     f, shape = Formula(emit), shape_of(keys)
-    last = len(shape) - 1
-    lane = emit(IotaOp([size], i32, 0))
+    count, last = shape[-1], len(shape) - 1
+    assert isinstance(count, int), "(C1)"
+    upper = f.emit(ShiftLeftOp(keys, splat_like(emit, keys, 32)))
+    packed = emit(OrOp(upper, emit(IotaOp(list(shape), i64, last))))
+    if count > 1:
+        packed = _merged(emit, packed, count)
+    return emit(AndOp(packed, splat_like(emit, packed, LOWER)))
 
-    def parameter(which: int) -> SSAValue:
-        values = np.array([s[which] for s in stages], np.int32)
-        one = emit(GatherOp(emit(ConstantOp(LiteralAttr.of(values))), k, 0))
-        return f.broadcast(one, [size], [])
 
-    def clear(bit: SSAValue) -> SSAValue:
-        return f.compare("eq", emit(AndOp(lane, bit)), 0)
-
-    run, distance = parameter(0), parameter(1)
-    partner = emit(XorOp(lane, distance))
-    other, there = (emit(GatherOp(v, partner, last)) for v in (keys, places))
-    tied = emit(AndOp(f.compare("eq", keys, other), f.compare("lt", places, there)))
-    before = emit(OrOp(f.compare("lt", keys, other), tied))
-    # The lower of two lanes keeps what comes first, in runs that ascend.
-    turned = f.broadcast(emit(XorOp(clear(distance), clear(run))), shape, [last])
-    kept = emit(XorOp(before, turned))
-    return [f.add(k, 1), f.select(kept, keys, other), f.select(kept, places, there)]
+def _merged(emit: Emit, x: SSAValue, count: int) -> SSAValue:
+    """The rows of ``x``, sorted."""
+    start = splat(emit, [], 1, i32)
+    types = [start.type, x.type]
+    asked, body = Block(arg_types=types), Block(arg_types=types)
+    more, inner = _into(asked), _into(body)
+    _end(asked, [Formula(more).compare("lt", asked.args[0], count)])
+    run, rows = body.args
+    _end(body, [Formula(inner).add(run, run), inner(MergeRunsOp(rows, run))])
+    loop = WhileOp([start, x], [], Region(asked), Region(body))
+    emit(loop)
+    return loop.results[1]
 
 
 def _into(block: Block) -> Emit:
