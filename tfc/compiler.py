@@ -10,6 +10,7 @@ The stages are those of `tfc.passes.pipeline`; everything after them stands here
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -284,6 +285,7 @@ def run_stages(
     """
     given = {"cpu": options.cpu, "target": options.target, "model": options.name}
     given |= {"mode": options.check_effects, "memory_limit": options.memory_limit, "known": known}
+    given |= dataclasses.asdict(options.placement)
     watchers = list(options.instruments) or from_environment()
     if options.validate_each_pass:
         from tfc.passes.validate import ValidateEachPass

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tfc.errors import GraphError, nearest
+from tfc.errors import GraphError, OptionError, nearest
 
 _GRAMMAR = Path(__file__).with_name("device.lark")
 KINDS = ("CPU", "GPU")
@@ -80,6 +80,42 @@ class Device:
             index = "*" if self.index is None else self.index
             parts.append(f"/device:{self.kind or '*'}:{index}")
         return "".join(parts)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which devices there are for a program, and how its operations come to them.
+
+    Attributes:
+        cpus: how many CPUs; all but the first are virtual: they share its memory and its threads.
+        gpus: how many GPUs.
+        prefer: the device, or part of its name, of operations that want none; what is estimated to take the
+            least time where it is left out.
+        soft: run operations elsewhere whose device is not there, or has no code for them.
+        lossy: send the upper 16 bits of f32 values from device to device.
+        costs: measured costs, or the file they are in; see `tfc.passes.costs`.
+
+    Raises:
+        OptionError: there is no such number of devices, or no such file.
+        GraphError: ``prefer`` is no name of a device.
+    """
+
+    cpus: int = 1
+    gpus: int = 0
+    prefer: str = ""
+    soft: bool = False
+    lossy: bool = False
+    costs: str = ""
+
+    def __post_init__(self) -> None:
+        if type(self.cpus) is not int or type(self.gpus) is not int or self.cpus < 1 or self.gpus < 0:
+            raise OptionError(f"expected at least one CPU and no less than 0 GPUs, got {self.cpus!r} and {self.gpus!r}")
+        Device.parse(self.prefer)
+        if self.costs and not self.costs.lstrip().startswith("{"):  # what it says counts, not where it is
+            try:
+                object.__setattr__(self, "costs", Path(self.costs).read_text(encoding="utf-8"))
+            except OSError as error:
+                raise OptionError(f"cannot read the costs: {error}") from None
 
 
 ANY = Device()

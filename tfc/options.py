@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfc.codegen.pool import MAX_THREADS
+from tfc.devices import Placement
 from tfc.errors import OptionError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Options:
         check_effects: one of `EFFECTS`.
         memory_limit: bytes that the arena of a run may have; kernels run again to keep within it.
         validate_each_pass: interpret the module before and after every pass.
+        placement: which devices there are, and how operations come to them.
         instruments: who watches the passes.
 
     Raises:
@@ -52,6 +54,7 @@ class Options:
     check_effects: str = "error"
     memory_limit: int | None = None
     validate_each_pass: bool = False
+    placement: Placement = field(default_factory=Placement)
     instruments: Sequence[Instrument] = ()
 
     def __post_init__(self) -> None:

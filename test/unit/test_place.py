@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 import pytest
 
 import tfc as tf
@@ -174,3 +175,44 @@ def test_explanations_are_logged(caplog):
     with caplog.at_level(logging.INFO, "tfc.place"):
         placed(x)
     assert f"'x' (tfc.constant): {CPU}0 (wants /device:CPU:0)" in caplog.text
+
+
+def split_training(*devices):
+    """A step of training whose layers and variables are on ``devices``, in turn; the losses of three steps."""
+    tf.reset_default_graph()
+    rng = np.random.default_rng(3)
+    x = tf.placeholder(tf.float32, [5, 8], name="x")
+    with tf.device(devices[0]):
+        v = tf.Variable(rng.normal(size=(8, 6)).astype(np.float32))
+    with tf.device(devices[1]):
+        h = tf.tanh(tf.matmul(x, v))
+        w = tf.Variable(rng.normal(size=(6, 2)).astype(np.float32))
+    with tf.device(devices[2]):
+        loss = tf.reduce_mean(tf.square(tf.matmul(h, w)))
+    step = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+    session = tf.Session(config=tf.ConfigProto(device_count={"CPU": 3}))
+    session.run(tf.global_variables_initializer())
+    fed = {x: rng.normal(size=(5, 8)).astype(np.float32)}
+    return [session.run([loss, step], fed)[0] for _ in range(3)] + [session.run(v)]
+
+
+def test_a_training_on_three_devices_is_that_on_one():
+    for one, three in zip(split_training(*["/cpu:0"] * 3), split_training("/cpu:1", "/cpu:0", "/cpu:2"), strict=True):
+        np.testing.assert_allclose(three, one, rtol=1e-6)
+
+
+def test_values_lose_bits_on_their_way_only_where_they_may():
+    x = tf.placeholder(tf.float32, [None])
+    with tf.device("/cpu:1"):
+        y = tf.negative(x)
+    special = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, 3.4e38, -1.17e-38]
+    values = np.concatenate([np.random.default_rng(0).normal(size=4000), special]).astype(np.float32)
+    exact = tf.Session(config=tf.ConfigProto(device_count={"CPU": 2})).run(y, {x: values})
+    np.testing.assert_array_equal(exact, -values)
+    lossy = tf.Session(config=tf.ConfigProto(device_count={"CPU": 2}, lossy_transfers=True)).run(y, {x: values})
+    cut = (values.view(np.uint32) & 0xFFFF0000).view(np.float32)
+    np.testing.assert_array_equal(lossy.view(np.uint32), (-cut).view(np.uint32))
+    normal = np.isfinite(values) & (np.abs(values) > 1e-37)
+    with np.errstate(all="ignore"):
+        error = np.abs(lossy + values)
+    assert np.all(error[normal] < 2.0**-7 * np.abs(values)[normal])

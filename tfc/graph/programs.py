@@ -65,7 +65,12 @@ def compiled(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
 
     place(found, config)
     threads = max(config.intra_op_parallelism_threads, 1)
-    options = Options(threads=threads, check_effects=config.check_effects, memory_limit=config.memory_limit)
+    options = Options(
+        threads=threads,
+        check_effects=config.check_effects,
+        memory_limit=config.memory_limit,
+        placement=config.placement,
+    )
     program = load(lower(found.module, options))
     for k, port in enumerate(program.manifest.variables):
         shape = tuple(d for d in port.shape if isinstance(d, int))
@@ -109,10 +114,7 @@ def place(found: Extract, config: ConfigProto) -> None:
     from tfc.dialects import context
     from tfc.passes.place import Place
 
-    counts = config.device_count
+    there = config.placement
     Place(
-        cpus=max(counts.get("CPU", 1), 1),
-        gpus=counts.get("GPU", 0),
-        soft=config.allow_soft_placement,
-        explain=config.log_device_placement,
+        there.cpus, there.gpus, there.prefer, there.soft, there.costs, explain=config.log_device_placement
     ).apply(context(), found.module)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from xdsl.ir import Operation as Instruction
 
+from tfc.devices import Placement
 from tfc.dialects.tfc.types import Array, tensor_type
 from tfc.errors import FeedError, GraphError, RunError
 from tfc.graph.feeds import as_dict, as_fed, check_shape
@@ -44,6 +45,8 @@ class ConfigProto:
     Args:
         allow_soft_placement: run nodes elsewhere whose device is not there.
         device_count: how many devices of each type there are: ``{"CPU": 2}`` makes two virtual ones.
+        lossy_transfers: send the upper 16 bits of f32 values from device to device.
+        placement_costs: a file with measured costs, by which operations are placed that ask for no device.
         intra_op_parallelism_threads: threads of a run; 0 for 1.
         check_effects: what is done about accesses to a variable that have no order: error, warn or
             order; see `tfc.passes.check_effects`.
@@ -58,12 +61,21 @@ class ConfigProto:
         log_device_placement: bool = False,
         check_effects: str = "error",
         memory_limit: int | None = None,
+        lossy_transfers: bool = False,
+        placement_costs: str = "",
         **_others: Any,
     ) -> None:
         check_mode(check_effects)
         self.check_effects, self.memory_limit = check_effects, memory_limit
         self.allow_soft_placement, self.log_device_placement = allow_soft_placement, log_device_placement
         self.device_count = dict(device_count or {})
+        self.placement = Placement(
+            cpus=max(self.device_count.get("CPU", 1), 1),
+            gpus=self.device_count.get("GPU", 0),
+            soft=allow_soft_placement,
+            lossy=lossy_transfers,
+            costs=placement_costs,
+        )
         self.intra_op_parallelism_threads = intra_op_parallelism_threads
 
 

@@ -51,6 +51,7 @@ class Place(ModulePass):
     Attributes:
         cpus: how many CPU devices there are; all but the first are virtual.
         gpus: how many GPU devices there are.
+        prefer: the device of operations that want none; by costs where it is left out.
         soft: move operations elsewhere whose device is not there or cannot run them.
         explain: log the device of every operation, and why.
     """
@@ -58,7 +59,9 @@ class Place(ModulePass):
     name = "place"
     cpus: int = 1
     gpus: int = 0
+    prefer: str = ""
     soft: bool = False
+    costs: str = ""
     explain: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
