@@ -8,9 +8,10 @@ One call runs the whole model: ``NAME_run`` fills the argument slots of each ker
 through the thread pool where its grid is worth more than one thread. A model's state is a
 handle, an array of 8-byte slots:
 
-    threads | arena | its capacity | weights | own variables | message | loop | its pool | address of variable 0 | ...
+    threads | arena | its capacity | weights | own variables | message | loop | its pool | gpu | address of variable 0 | ...
 
-The message is that of the last run where an assertion of the graph did not hold.
+The message is that of the last run where an assertion of the graph did not hold, or where a GPU failed. What
+a model has on its GPU is described in `cuda.ll`.
 
 Constants lie in one block, the symbol ``NAME_weights`` (hidden, defined elsewhere in the object);
 with ``bound_weights`` there is no such symbol, and ``NAME_bind_weights`` is given a table of the
@@ -19,17 +20,33 @@ constants' addresses instead: a program in this process uses arrays where they a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from tfc.codegen.artifact.manifest import (
     ErrorMessage,
+    GpuSpec,
     Manifest,
+    Port,
     TargetSpec,
     named_dims,
     ports,
 )
 from tfc.codegen.cpu.ir import Code
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.cuda import (
+    GPU_ERROR,
+    Image,
+    Layout,
+    constants_text,
+    device_of,
+    emit_create,
+    runtime_llvm,
+    upload_function,
+    variable_functions,
+)
+from tfc.codegen.cuda import errors as gpu_errors
 from tfc.codegen.dispatch import dispatch_llvm
 from tfc.codegen.interface import (
     ALIGNMENT,
@@ -37,6 +54,7 @@ from tfc.codegen.interface import (
     BAD_DIM,
     BAD_EXTENT,
     BAD_THREADS,
+    GPU,
     LARGEST_DIM,
     MESSAGE,
     MISSING_FEATURE,
@@ -68,18 +86,23 @@ from tfc.dims import Dim, evaluate
 
 
 def describe_program(
-    program: host.ProgramOp, target: Target, messages: Sequence[str] = (), *, threads: int = 1
+    program: host.ProgramOp, target: Target, messages: Sequence[str] = (), *, threads: int = 1, gpu: str = ""
 ) -> Manifest:
-    """The manifest of a program whose kernels report ``messages``, beside what it reports itself."""
+    """The manifest of a program whose kernels report ``messages``, beside what it reports itself.
+
+    Args:
+        gpu: the generation of the GPU that it uses, if it uses one.
+    """
     own = [op.message.data for op in program.walk() if isinstance(op, host.RowOp)]
     messages = list(dict.fromkeys([*messages, *own]))
     asserts = [op for op in program.walk() if isinstance(op, host.AssertOp)]
     taken: set[str] = set()
-    inputs = ports(_described(program.inputs), taken)
-    outputs = ports(_described(program.outputs), taken)
-    variables = ports(_described(program.variables), taken)
+    inputs = _placed(ports(_described(program.inputs), taken), program, host.InputOp)
+    outputs = _placed(ports(_described(program.outputs), taken), program, host.OutputOp)
+    variables = _placed(ports(_described(program.variables), taken), program, host.VariableOp)
     needed = [d for p in (*outputs, *variables) for d in p.shape]
-    dims = named_dims(inputs, [*needed, program.arena_size], taken)
+    dims = named_dims(inputs, [*needed, *program.arena_sizes.values()], taken)
+    spec = GpuSpec(gpu, program.arena_sizes.get(device_of(program), 0)) if gpu else None
     return Manifest(
         name=program.sym_name.data,
         target=TargetSpec(target.triple, target.cpu, target.required_features),
@@ -91,10 +114,18 @@ def describe_program(
         arena_size=program.arena_size,
         weights_size=program.weights.value.data,
         errors=(
+            *(gpu_errors(gpu) if gpu else ()),
             *_errors(target, [d.name for d in dims], messages, program.requirements, bool(variables)),
             *(ErrorMessage(k, o.message, o.place.data) for k, o in enumerate(asserts, len(messages) + 1)),
         ),
+        gpu=spec,
     )
+
+
+def _placed(found: tuple[Port, ...], program: host.ProgramOp, kind: type[host.PortOp]) -> tuple[Port, ...]:
+    """Ports with the memory that the program has them in."""
+    memories = {op.position: op.memory for op in program.body.block.ops if isinstance(op, kind)}
+    return tuple(replace(p, memory=memories.get(k, host.HOST)) for k, p in enumerate(found))
 
 
 def _described(given: Iterable[host.PortAttr]) -> Iterator[tuple[str, str, Sequence[Dim]]]:
@@ -134,6 +165,7 @@ def emit_host(
     shared_pool: bool = False,
     profiled: bool = False,
     stateful: bool = False,
+    image: Image | None = None,
 ) -> str:
     """LLVM IR of the C interface, to be put behind that of the kernels.
 
@@ -145,8 +177,10 @@ def emit_host(
         shared_pool: call a thread pool defined in another object.
         profiled: sum up the time of each operation in `timed`, in nanoseconds, and behind that how often it
             was run, in a table of the model's that ``NAME_times`` gives.
+        image: the kernels for its GPU, where it uses one.
     """
     name = manifest.name
+    layout = Layout(program, kernels) if image else None
     times = 2 * len(timed(program)) if profiled else 0
     target = manifest.target
     features = checked(target.triple, target.features)
@@ -157,14 +191,15 @@ def emit_host(
         DECLARATIONS if shared_pool else "",
         f"define i32 @{name}_abi() nounwind {{\n  ret i32 {manifest.abi}\n}}\n",
         string_text(f"{name}_manifest", manifest.to_json()),
-        _error_function(name, manifest.errors),
+        _gpu_functions(manifest, image, layout, bound_weights),
+        _error_function(name, manifest.errors, bool(image)),
         missing_llvm(features),
-        _create(program, manifest, BASELINE if features else "", bound_weights, stateful, times),
-        _destroy(name),
+        _create(program, manifest, BASELINE if features else "", bound_weights, stateful, times, image, layout),
+        _destroy(name, bool(image)),
         _message_function(name),
         Expressions(manifest).size_function(),
-        Run(program, kernels, manifest, bound_weights, profiled).text(),
-        _variable_functions(name, len(manifest.variables)),
+        Run(program, kernels, manifest, bound_weights, profiled, layout).text(),
+        _variable_functions(name, len(manifest.variables), bool(image)),
         f"declare i32 @{name}_init(ptr) nounwind\n" if stateful else "",
     ]
     if Target.parse(target.triple, target.cpu).pointer_bits == 64:
@@ -172,10 +207,41 @@ def emit_host(
     if profiled:
         parts.append(times_function(manifest))
     if bound_weights:
-        parts.append(_BIND_WEIGHTS.replace("NAME", name))
+        uploads = layout is not None and layout.constants
+        result = f"  %result = call i32 @{name}_upload(ptr %model, ptr %table)\n  ret i32 %result" if uploads else "  ret i32 0"
+        parts.append(_BIND_WEIGHTS.replace("NAME", name).replace("RESULT", result))
     elif manifest.weights_size:
         parts.append(f"@{name}_weights = external hidden constant i8, align {ALIGNMENT}\n")
-    return "\n".join(p for p in parts if p)
+    text = "\n".join(p for p in parts if p)
+    return one_module(text) if image else text
+
+
+def _gpu_functions(manifest: Manifest, image: Image | None, layout: Layout | None, bound: bool) -> str:
+    if image is None or layout is None:
+        return ""
+    return "".join(
+        (
+            runtime_llvm(manifest.name),
+            constants_text(manifest, image, layout),
+            upload_function(manifest.name, layout, bound),
+            variable_functions(manifest, layout),
+        )
+    )
+
+
+def one_module(*parts: str) -> str:
+    """Texts of several modules as one: what one declares, another defines or declares too."""
+    text = "\n".join(p for p in parts if p)
+    known = {m[1] for m in re.finditer(r"^define [^@]*@(\w+)", text, re.MULTILINE)}
+    lines = list[str]()
+    for line in text.split("\n"):
+        declared = re.match(r"declare [^@]*@([\w.]+)|@(\w+) = external", line)
+        if declared is None:
+            lines.append(line)
+        elif (name := declared[1] or declared[2]) not in known:
+            known.add(name)
+            lines.append(line)
+    return "\n".join(lines)
 
 
 _DECLARATIONS = """
@@ -227,21 +293,27 @@ _BIND_WEIGHTS = """
 define i32 @NAME_bind_weights(ptr %model, ptr %table) nounwind {
   %slot = getelementptr i64, ptr %model, i64 3
   store ptr %table, ptr %slot, align 8
-  ret i32 0
+RESULT
 }
 """
 
 
-def _error_function(name: str, errors: Sequence[ErrorMessage]) -> str:
+def _error_function(name: str, errors: Sequence[ErrorMessage], gpu: bool = False) -> str:
     texts = {0: "no error"} | {e.code: f"{e.where}: {e.text}" if e.where else e.text for e in errors}
     strings = [string_text(f"{name}_text{k}", t, "private") for k, t in enumerate(texts.values())]
     strings.append(string_text(f"{name}_text_unknown", "unknown error", "private"))
     cases = " ".join(f"i32 {c}, label %c{k}" for k, c in enumerate(texts))
     returns = "\n".join(f"c{k}:\n  ret ptr @{name}_text{k}" for k in range(len(texts)))
+    other = f"unknown:\n  ret ptr @{name}_text_unknown\n"
+    if gpu:
+        other = (
+            f"unknown:\n  %driver = icmp sle i32 %code, {GPU_ERROR}\n  br i1 %driver, label %name, label %none\n"
+            f"name:\n  %text = call ptr @tfc_gpu_error(i32 %code)\n  ret ptr %text\n"
+            f"none:\n  ret ptr @{name}_text_unknown\n"
+        )
     return "".join(strings) + (
         f"define ptr @{name}_error(i32 %code) nounwind {{\n"
-        f"  switch i32 %code, label %unknown [ {cases} ]\n{returns}\n"
-        f"unknown:\n  ret ptr @{name}_text_unknown\n}}\n"
+        f"  switch i32 %code, label %unknown [ {cases} ]\n{returns}\n{other}}}\n"
     )
 
 
@@ -254,7 +326,14 @@ def _message_function(name: str) -> str:
 
 
 def _create(
-    program: host.ProgramOp, manifest: Manifest, attributes: str, bound: bool, stateful: bool, times: int = 0
+    program: host.ProgramOp,
+    manifest: Manifest,
+    attributes: str,
+    bound: bool,
+    stateful: bool,
+    times: int,
+    image: Image | None,
+    layout: Layout | None,
 ) -> str:
     code, name = new_code(), manifest.name
     leave_if(code, code.op("icmp eq ptr %out, null"), f"i32 {NULL_POINTER}")
@@ -274,9 +353,16 @@ def _create(
     if not bound and manifest.weights_size:
         code.do(f"store ptr @{name}_weights, ptr {place_of(code, WEIGHTS)}, align 8")
         code.do(f"call void @tfc_huge(ptr @{name}_weights, i64 {manifest.weights_size})")
-    _own_variables(code, manifest)
+    _own_variables(code, manifest, bool(image))
+    if image and layout:
+        for found in emit_create(code, manifest, image, layout, bound):
+            failed, on = code.fresh("failed"), code.fresh("on")
+            code.branch(code.op(f"icmp ne i32 {found}, 0"), failed, on)
+            code.start(failed)
+            _release(code, found, bool(image))
+            code.start(on)
     if isinstance(size := program.arena_size, int) and size:
-        _allocate(code, ARENA, size)
+        _allocate(code, ARENA, size, bool(image))
     several = code.op(f"icmp sgt i32 {threads}, 1")
     code.branch(several, "pool", "done")
     code.start("pool")
@@ -284,7 +370,7 @@ def _create(
     bad = code.op(f"icmp ne i32 {failed}, 0")
     code.branch(bad, "no_threads", "done")
     code.start("no_threads")
-    _release(code, NO_THREADS)
+    _release(code, NO_THREADS, bool(image))
     code.start("done")
     if stateful:
         code.op(f"call i32 @{name}_init(ptr %model)")
@@ -303,7 +389,7 @@ def _variable_offsets(manifest: Manifest) -> tuple[list[int], int]:
     return offsets, total
 
 
-def _own_variables(code: Code, manifest: Manifest) -> None:
+def _own_variables(code: Code, manifest: Manifest, gpu: bool) -> None:
     """Storage for the variables: pages of zeros that cost nothing until they are touched."""
     offsets, total = _variable_offsets(manifest)
     if not total:
@@ -313,7 +399,7 @@ def _own_variables(code: Code, manifest: Manifest) -> None:
     failed, on = code.fresh("full"), code.fresh("on")
     code.branch(code.op(f"icmp eq ptr {memory}, null"), failed, on)
     code.start(failed)
-    _release(code, NO_MEMORY)
+    _release(code, NO_MEMORY, gpu)
     code.start(on)
     address = code.op(f"ptrtoint ptr {memory} to i64")
     rest = code.op(f"and i64 {address}, {ALIGNMENT - 1}")
@@ -324,28 +410,30 @@ def _own_variables(code: Code, manifest: Manifest) -> None:
         code.do(f"store ptr {place}, ptr {place_of(code, VARIABLES + k)}, align 8")
 
 
-def _allocate(code: Code, slot: int, size: int) -> None:
+def _allocate(code: Code, slot: int, size: int, gpu: bool) -> None:
     place = place_of(code, slot)
     failed = code.op(f"call i32 @tfc_allocate(ptr {place}, i64 {size})")
     bad, out, on = code.op(f"icmp ne i32 {failed}, 0"), code.fresh("full"), code.fresh("on")
     code.branch(bad, out, on)
     code.start(out)
-    _release(code, NO_MEMORY)
+    _release(code, NO_MEMORY, gpu)
     code.start(on)
 
 
-def _release(code: Code, result: int) -> None:
-    _free(code)
+def _release(code: Code, result: int | str, gpu: bool) -> None:
+    _free(code, gpu)
     code.do(f"ret i32 {result}")
 
 
-def _free(code: Code) -> None:
+def _free(code: Code, gpu: bool) -> None:
+    if gpu:
+        code.do(f"call void @tfc_gpu_close(ptr {code.op(f'load ptr, ptr {place_of(code, GPU)}, align 8')})")
     for slot in (ARENA, OWNED, MESSAGE):
         code.do(f"call void @free(ptr {code.op(f'load ptr, ptr {place_of(code, slot)}, align 8')})")
     code.do("call void @free(ptr %model)")
 
 
-def _destroy(name: str) -> str:
+def _destroy(name: str, gpu: bool) -> str:
     code = new_code()
     leave_if(code, code.op("icmp eq ptr %model, null"), "void")
     threads = code.op(f"load i64, ptr {place_of(code, THREADS)}, align 8")
@@ -355,12 +443,12 @@ def _destroy(name: str) -> str:
     code.do("call void @tfc_pool_release()")
     code.jump("rest")
     code.start("rest")
-    _free(code)
+    _free(code, gpu)
     code.do("ret void")
     return function_text(f"void @{name}_destroy(ptr %model)", code)
 
 
-def _variable_functions(name: str, count: int) -> str:
+def _variable_functions(name: str, count: int, gpu: bool) -> str:
     """``NAME_variable``, the storage of a variable, and ``NAME_bind_variable``, which replaces it."""
 
     def place(code: Code, otherwise: str) -> str:
@@ -375,6 +463,8 @@ def _variable_functions(name: str, count: int) -> str:
     address = place(getter, "ptr null")
     getter.do(f"ret ptr {getter.op(f'load ptr, ptr {address}, align 8')}")
     setter.do(f"store ptr %memory, ptr {place(setter, f'i32 {NULL_POINTER}')}, align 8")
+    if gpu:  # a captured graph has the old address
+        setter.do(f"call void @tfc_gpu_forget(ptr {setter.op(f'load ptr, ptr {place_of(setter, GPU)}, align 8')})")
     setter.do("ret i32 0")
     bind = f"i32 @{name}_bind_variable(ptr %model, i32 %index, ptr %memory)"
     return function_text(f"ptr @{name}_variable(ptr %model, i32 %index)", getter) + (

@@ -4,7 +4,7 @@
     br i1 ..., label %do1, label %done2
 
 A kernel's arguments go into slots and it is called, through the thread pool where its grid is worth more than
-one thread. Buffers that change places have variables for their addresses, rows are addresses that
+one thread; one for a GPU is begun there (`tfc.codegen.cuda_run`). Buffers that change places have variables for their addresses, rows are addresses that
 are computed when they are reached; nothing is allocated in a loop, and nothing but a kernel touches tensors.
 """
 
@@ -16,6 +16,8 @@ from xdsl.dialects.builtin import MemRefType
 from xdsl.ir import Block, Operation, SSAValue
 
 from tfc.codegen.artifact.manifest import Manifest
+from tfc.codegen.cuda import Layout
+from tfc.codegen.cuda_run import Device, run_functions
 from tfc.codegen.interface import (
     ARENA,
     BAD_DIM,
@@ -56,6 +58,7 @@ class Run:
         manifest: Manifest,
         bound_weights: bool,
         profiled: bool = False,
+        layout: Layout | None = None,
     ) -> None:
         self.program, self.manifest, self.bound = program, manifest, bound_weights
         self.clock = Clock(self, manifest) if profiled else None
@@ -75,6 +78,7 @@ class Run:
         self.asserts = [op for op in program.walk() if isinstance(op, host.AssertOp)]
         self.numbers: dict[Operation, int] = {op: k for k, op in enumerate(timed(program))}
         self.reports = {n for n, k in self.kernels.items() if _reports(k)}
+        self.gpu = Device(self, layout) if layout else None
 
     def text(self) -> str:
         code, most = self.code, self._most_slots()
@@ -89,18 +93,32 @@ class Run:
             if names(extent) <= {d.name for d in self.manifest.dims}:
                 below = code.op(f"icmp slt i64 {self.sizes.value(extent)}, 0")
                 leave_if(code, below, f"i32 {BAD_EXTENT - k}")
-        if self.asserts:
+        if self.asserts or self.gpu:
             self._forget_message()
         self._reserve_arena()
         code.lines.append(f"  %weights = load ptr, ptr {place_of(code, WEIGHTS)}, align 8")
         threads = code.op(f"load i64, ptr {place_of(code, THREADS)}, align 8")
         code.lines.append(f"  %threads = trunc i64 {threads} to i32")
+        if self.gpu:
+            self._name_slots(most)
+            self.gpu.begin()
         self._places()
         self._block(self.program.body.block)
         code.do("ret i32 0")
         arguments = "ptr %model, ptr %inputs, ptr %outputs, ptr %dims"
         said = messages_llvm() if self.texts else ""
-        return said + "".join(self.texts) + function_text(f"i32 @{self.manifest.name}_run({arguments})", code)
+        texts, name = said + "".join(self.texts), self.manifest.name
+        if self.gpu is None:
+            return texts + function_text(f"i32 @{name}_run({arguments})", code)
+        enqueue = function_text(f"internal i32 @{name}_enqueue({arguments}, ptr %stream)", code)
+        return texts + "".join(self.gpu.texts) + enqueue + run_functions(self, self.gpu.layout)
+
+    def _name_slots(self, count: int) -> None:
+        """The addresses of the slots: so CUDA takes arguments."""
+        code = self.code
+        code.entry.append(f"  %params = alloca [{count} x ptr], align 8")
+        for k in range(count):
+            code.do(f"store ptr {code.at('i64', '%args', str(k))}, ptr {code.at('ptr', '%params', str(k))}, align 8")
 
     def _places(self) -> None:
         """A variable for the address of each buffer that changes places with another."""
@@ -125,12 +143,18 @@ class Run:
 
     def _operation(self, op: Operation) -> None:
         code = self.code
+        if self.gpu and not isinstance(op, host.WhileOp):
+            self.gpu.before(op)
         match op:
             case host.LaunchOp():
                 self._launch(op)
             case host.CopyOp():
                 source, target = self._address(op.source), self._address(op.target)
-                code.op(f"call ptr @memcpy(ptr {target}, ptr {source}, i64 {self.sizes.value(op.size)})")
+                size = self.sizes.value(op.size)
+                if self.gpu and {host.memory_of(o) for o in op.operands} != {host.HOST}:
+                    self.gpu.copy(op, target, source, size)
+                else:
+                    code.op(f"call ptr @memcpy(ptr {target}, ptr {source}, i64 {size})")
             case host.RowOp():
                 self._row(op)
             case host.PrintOp():
@@ -145,19 +169,30 @@ class Run:
             case host.IfOp():
                 then, otherwise, done = (code.fresh(n) for n in ("then", "else", "done"))
                 code.branch(self._truth(op.predicate), then, otherwise)
+                pending: list[tuple[bool, bool]] = []
                 for label, region in ((then, op.then), (otherwise, op.otherwise)):
                     code.start(label)
                     self._block(region.block)
+                    if self.gpu:
+                        pending.append(self.gpu.exchange((False, False)))
                     code.jump(done)
                 code.start(done)
+                if self.gpu:
+                    self.gpu.exchange((pending[0][0] or pending[1][0], pending[0][1] or pending[1][1]))
             case host.WhileOp():
                 more, turn, done = (code.fresh(n) for n in ("while", "do", "done"))
+                if self.gpu:
+                    self.gpu.enter_loop(op)
                 code.jump(more)
                 code.start(more)
                 self._block(op.condition.block)
+                if self.gpu:
+                    self.gpu.settle()
                 code.branch(self._truth(op.predicate), turn, done)
                 code.start(turn)
                 self._block(op.body.block)
+                if self.gpu:
+                    self.gpu.exchange((False, False))  # as the condition left it
                 code.jump(more)
                 code.start(done)
             case _:
@@ -257,10 +292,14 @@ class Run:
         code, called = self.code, self.kernels[op.callee]
         slots = [("ptr", self._address(o)) for o in op.operands]
         slots += [("i64", self.sizes.known[Atom("name", (d.data,))]) for d in called.dims]
-        if op.callee in self.reports:
+        on_gpu = self.gpu is not None and called.target.data == "gpu"
+        if op.callee in self.reports and not on_gpu:
             slots.append(("ptr", "%status"))
         for k, (kind, value) in enumerate(slots):
             code.do(f"store {kind} {value}, ptr {code.at('i64', '%args', str(k))}, align 8")
+        if self.gpu is not None and on_gpu:
+            self.gpu.launch(op, called, len(slots))
+            return
         extent, grain = parse(called.grid.data), called.grain.value.data
         grid = self.sizes.value(extent)
         if isinstance(extent, int) and extent <= grain:
@@ -277,6 +316,8 @@ class Run:
         op = value.owner
         assert isinstance(op, Operation), "a program has no arguments"
         code = self.code
+        if self.gpu and op not in self.places and (there := self.gpu.address(op)) is not None:
+            return there
         match op:
             case host.InputOp():
                 return self._port("%inputs", op.position)

@@ -8,6 +8,9 @@ It drives the C interface through ctypes, whatever holds the code: a shared libr
 Signatures and extents of named dims are prepared once. What is called often goes by `call`, a builtin
 function for the shapes of the last run (`tfc.runtime.dispatch`). Only ctypes and numpy are needed.
 
+A model that runs on a GPU takes arrays that are there already, of any library, in place of numpy's, and gives
+such (`tfc.runtime.cuda`).
+
 One program runs one call at a time (its scratch memory is shared by all); calls from several
 threads wait for each other. Make two programs to run at once.
 """
@@ -88,6 +91,8 @@ class Program:
         self._address, self._name, self._keep = address, name, keep
         self._where = where or {}
         self.manifest = Manifest.from_json(ctypes.string_at(self._symbol("manifest")))
+        if self.manifest.gpu:
+            self._choose_driver()
         self._error = self._function("error", ctypes.c_char_p, _int)
         self._run = self._function("run", _int, _pointer, _pointer, _pointer, _pointer)
         self._lock = threading.Lock()
@@ -95,7 +100,7 @@ class Program:
         said = self._function("message", ctypes.c_char_p, _pointer) if address(f"{name}_message") else None
         message = partial(_message, said, self._handle, self._lock)
         self._fail = partial(_fail, self.manifest.errors, self._error, message)
-        self._bound: dict[int, Array] = {}
+        self._bound: dict[int, Any] = {}
         self.initial: Mapping[str, Array] = {}
         """Initial values of variables that are not part of the code."""
         self.threads = threads or self.manifest.threads
@@ -122,6 +127,11 @@ class Program:
         count = len(arrays)
         if count != len(self.manifest.inputs):
             raise FeedError(f"expected {len(self.manifest.inputs)} inputs, got {count}")
+        if self.manifest.gpu and out is None:
+            from tfc.runtime.cuda import is_on_device
+
+            if any(map(is_on_device, arrays)):
+                return self.run_device(arrays)
         fed = [self._adapted(k, a) for k, a in enumerate(arrays)]
         shapes = self._shapes if self._shapes is not None else self._resolve(fed)
         for k, (a, shape) in enumerate(zip(fed, shapes.inputs, strict=True)):
@@ -141,28 +151,88 @@ class Program:
         self.call = shapes.call or self._native(shapes)
         return results
 
-    def variable(self, index: int) -> Array:
-        """The storage of a variable as an array: reading and writing it is the model's state."""
+    def run_device(self, arrays: Sequence[Any], out: Sequence[Any] | None = None, stream: int = 0) -> list[Any]:
+        """Run the model on arrays in device memory.
+
+        Args:
+            arrays: the inputs in order: arrays of any library on the model's GPU, used in place; others are
+                copied there.
+            out: where to put the outputs: such arrays; fresh ones where it is left out.
+            stream: a ``CUstream`` to begin the run on. It is then not waited for, unless the model may
+                report errors; without one it is.
+
+        Returns:
+            The outputs in order, on the device; arrays of numpy where the model has its inputs and outputs in
+            the host's memory.
+
+        Raises:
+            FeedError, RunError: as `run` does.
+        """
+        from tfc.runtime.cuda import DeviceArray, as_device_array, is_on_device
+
+        ports = *self.manifest.inputs, *self.manifest.outputs
+        memories = {p.memory for p in ports} - {""}
+        if not memories or not all(p.memory for p in ports):
+            return self.run([np.asarray(a) if is_on_device(a) else a for a in arrays], out)
+        ordinal = int(memories.pop().rpartition(":")[2])
+        fed = [
+            as_device_array(a) if is_on_device(a) else DeviceArray.of(self._adapted(k, a), ordinal)
+            for k, a in enumerate(arrays)
+        ]
+        shapes = self._shapes if self._shapes is not None else self._resolve(fed)
+        for k, (a, shape) in enumerate(zip(fed, shapes.inputs, strict=True)):
+            if a.shape != shape or a.dtype != self._dtypes[k]:
+                raise self._misfit(k, a, shape)
+        if out is None:
+            results = [DeviceArray.empty(s, d, ordinal) for s, d in zip(shapes.outputs, self._out_dtypes, strict=True)]
+        else:
+            results = [as_device_array(a) for a in out]
+            for a, shape, port, dtype in zip(
+                results, shapes.outputs, self.manifest.outputs, self._out_dtypes, strict=True
+            ):
+                if (a.shape, a.dtype) != (shape, dtype):
+                    wanted, got = _typed(shape, dtype), _typed(a.shape, a.dtype)
+                    raise FeedError(f"output {port.name!r}: expected {wanted}, got {got}")
+        with self._lock:
+            self._pointers[:] = [a.address for a in (*fed, *results)]
+            if self._dims is not None:
+                self._dims[:] = self._extents(fed)
+            run = self._function("run_device", _int, *[_pointer] * 5)
+            code = run(self._handle, self._inputs, self._outputs, self._dims, stream or None)
+        if code:
+            self._fail(code)
+        return results if out is None else list(out)
+
+    def variable(self, index: int) -> Any:
+        """The storage of a variable as an array: reading and writing it is the model's state.
+
+        Of a variable on a GPU, a `tfc.runtime.cuda.DeviceArray`."""
         if index in self._bound:
             return self._bound[index]
         port = self.manifest.variables[index]
         shape, dtype = _static(port), dtype_of(port.dtype)
         storage = self._function("variable", _pointer, _pointer, _int)(self._handle, index)
+        if port.memory:
+            from tfc.runtime.cuda import DeviceArray
+
+            return DeviceArray(storage or 0, shape, dtype, self, int(port.memory.rpartition(":")[2]))
         size = int(np.prod(shape)) * dtype.itemsize
         block: Any = (ctypes.c_ubyte * size).from_address(storage)
         block.owner = self  # the array holds the block, which holds the storage's owner
         return np.frombuffer(block, np.uint8, size).view(dtype).reshape(shape)
 
-    def bind_variable(self, index: int, storage: Array) -> None:
-        """Keep a variable in ``storage`` from now on: models share state by sharing arrays."""
+    def bind_variable(self, index: int, storage: Any) -> None:
+        """Keep a variable in ``storage`` from now on: models share state by sharing arrays, in the memory where
+        the variable is."""
         port = self.manifest.variables[index]
         wanted, got = (_static(port), dtype_of(port.dtype)), (storage.shape, storage.dtype)
-        if wanted != got or not (storage.flags.c_contiguous and storage.flags.writeable):
+        dense = bool(port.memory) or (storage.flags.c_contiguous and storage.flags.writeable)
+        if wanted != got or not dense:
             kind = "" if wanted != got else ", read-only or strided"
             raise FeedError(f"variable {port.name!r}: expected {_typed(*wanted)}, got {_typed(*got)}{kind}")
         with self._lock:
             bind = self._function("bind_variable", _int, _pointer, _int, _pointer)
-            bind(self._handle, index, pointer_to(storage))
+            bind(self._handle, index, storage.address if port.memory else pointer_to(storage))
             self._bound[index] = storage
             self._forget()
 
@@ -197,6 +267,13 @@ class Program:
     def _function(self, suffix: str, result: Any, *arguments: Any) -> Any:
         return ctypes.CFUNCTYPE(result, *arguments)(self._symbol(suffix))
 
+    def _choose_driver(self) -> None:
+        """Use the driver that this process uses, if one was given; else the code finds the machine's own."""
+        from tfc.runtime.cuda import given_table
+
+        if table := given_table():
+            self._function("use_driver", _int, _pointer)(table)
+
     def _create(self, threads: int) -> ctypes.c_void_p:
         handle = ctypes.c_void_p()
         code = self._function("create", _int, _pointer, _int)(ctypes.addressof(handle), threads)
@@ -210,7 +287,8 @@ class Program:
         self._constants = [np.ascontiguousarray(c) for c in constants]
         self._table = (_pointer * max(1, len(constants)))(*map(pointer_to, self._constants))
         bind = self._function("bind_weights", _int, _pointer, _pointer)
-        bind(self._handle, ctypes.addressof(self._table))
+        if code := bind(self._handle, ctypes.addressof(self._table)):
+            raise ArtifactError(_text(self._error, code))
 
     def _prepare(self) -> None:
         m = self.manifest
@@ -239,15 +317,15 @@ class Program:
     def _find_spans(self) -> Iterator[tuple[int, int]]:
         place = self._function("variable", _pointer, _pointer, _int)
         for k, port in enumerate(self.manifest.variables):
-            start = place(self._handle, k)
+            start = place(self._handle, k) or 0
             yield start, start + dims.evaluate(port.bytes, {})
 
     # Shapes.
 
-    def _extents(self, fed: Sequence[Array]) -> Extents:
+    def _extents(self, fed: Sequence[Any]) -> Extents:
         return tuple(fed[k].shape[axis] for k, axis in self._axes)
 
-    def _resolve(self, fed: Sequence[Array]) -> _Shapes:
+    def _resolve(self, fed: Sequence[Any]) -> _Shapes:
         """The shapes for the named dims that ``fed`` shows."""
         try:
             extents = self._extents(fed)
@@ -325,7 +403,7 @@ class Program:
                 raise FeedError(f"output {port.name!r}: expected memory of its own, got that of another array")
         return list(out)
 
-    def _misfit(self, index: int, got: Array, shape: Sequence[Dim], help: str = "") -> FeedError:
+    def _misfit(self, index: int, got: Any, shape: Sequence[Dim], help: str = "") -> FeedError:
         port = self.manifest.inputs[index]
         wanted = _typed(shape, self._dtypes[index])
         message = f"input {port.name!r}: expected {wanted}, got {_typed(got.shape, got.dtype)}"
@@ -343,7 +421,8 @@ def _fail(
         if error.code == code:
             said = message()
             raise RunError(error.text if said is None else said.decode("utf-8", "replace"), where=error.where)
-    raise RunError(_text(text_of, code))
+    said = message()  # of the GPU's driver
+    raise RunError(_text(text_of, code) if said is None else said.decode("utf-8", "replace"))
 
 
 def _message(said: Callable[..., Any] | None, handle: ctypes.c_void_p, lock: threading.Lock) -> bytes | None:

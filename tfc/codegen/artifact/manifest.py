@@ -65,6 +65,8 @@ class Port:
     dtype: str
     """numpy's name of the element type, one of `C_TYPES`."""
     shape: tuple[Dim, ...]
+    memory: str = ""
+    """Where the model itself has it: the name of a device (``GPU:0``), or empty for the host's memory."""
 
     def __post_init__(self) -> None:
         if self.dtype not in C_TYPES:
@@ -96,6 +98,16 @@ class ErrorMessage:
 
 
 @dataclass(frozen=True)
+class GpuSpec:
+    """The GPU that a model's kernels were made for."""
+
+    cpu: str
+    """Its generation, ``sm_90``: this one or a later one runs them."""
+    arena_size: Dim = 0
+    """Bytes of scratch memory there, a function of the named dims."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The description of one compiled model."""
 
@@ -112,6 +124,8 @@ class Manifest:
     """Bytes of scratch memory that a run needs, a function of the named dims."""
     weights_size: int = 0
     errors: tuple[ErrorMessage, ...] = ()
+    gpu: GpuSpec | None = None
+    """Where some of it runs on one."""
     abi: int = field(default=ABI, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -262,11 +276,12 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
         arena_size=dims.parse(data["arena_size"]),
         weights_size=data["weights_size"],
         errors=tuple(ErrorMessage(**e) for e in data["errors"]),
+        gpu=GpuSpec(gpu["cpu"], dims.parse(gpu["arena_size"])) if (gpu := data.get("gpu")) else None,
     )
 
 
 def _ports(data: Iterable[Mapping[str, Any]]) -> tuple[Port, ...]:
     return tuple(
-        Port(p["name"], p["identifier"], p["dtype"], tuple(dims.parse(d) for d in p["shape"]))
+        Port(p["name"], p["identifier"], p["dtype"], tuple(dims.parse(d) for d in p["shape"]), p.get("memory", ""))
         for p in data
     )
