@@ -38,3 +38,19 @@ func.func @main(%x: tensor<?x8xf32, #tfc.dims<["n", ""]>>, %w: tensor<8x10xf32>)
   %y = tfc.dot %x, %w batch [], [] contract [1], [0] : tensor<?x8xf32, #tfc.dims<["n", ""]>>, tensor<8x10xf32> -> tensor<?x10xf32, #tfc.dims<["n", ""]>>
   func.return %y : tensor<?x10xf32, #tfc.dims<["n", ""]>>
 }
+
+// -----
+
+// Two panels: while tiles of the first one are computed, they ask for the lines of the second, 8 rows of 64
+// numbers behind it. Three tiles count as two: each asks for half of it.
+// CHECK-LABEL: kernel.func @contract_1
+// CHECK-SAME:    (%[[X:.*]]: memref<144xf32>, %[[W:.*]]: memref<1024xf32>, %{{.*}})
+// CHECK:         scf.for {{.*}} -> (vector<6x64xf32>)
+// CHECK:           kernel.prefetch %[[W]][{{.*}}], 4 : i64
+// CHECK:           kernel.load %[[X]]
+// CHECK-NOT:       kernel.prefetch
+func.func @main(%x: tensor<18x8xf32>) -> tensor<18x128xf32> {
+  %w = tfc.constant splat 0.5 : tensor<8x128xf32>
+  %y = tfc.dot %x, %w batch [], [] contract [1], [0] : tensor<18x8xf32>, tensor<8x128xf32> -> tensor<18x128xf32>
+  func.return %y : tensor<18x128xf32>
+}

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import VectorType
 from xdsl.ir import Attribute, SSAValue
@@ -41,7 +41,16 @@ from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.evaluate import Evaluator
 from tfc.codegen.schedule.lanes import compute_type, linear, storage
 from tfc.codegen.schedule.nest import begin
-from tfc.codegen.schedule.panels import Part, copy_across, copy_along, copy_rows, parts_of
+from tfc.codegen.schedule.panels import (
+    Ahead,
+    Operand,
+    Part,
+    bytes_of,
+    copy_across,
+    copy_along,
+    copy_rows,
+    parts_of,
+)
 from tfc.codegen.schedule.results import Batch, Results
 from tfc.codegen.schedule.rows import Rows
 from tfc.dialects import kernel
@@ -67,7 +76,7 @@ def lower_contraction(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     return _Generator(op, contract, e, evaluator, target).function(name)
 
 
-def _in_place(op: FusionOp, contract: ContractOp) -> Sequence[int]:
+def in_place_pairs(op: FusionOp, contract: ContractOp) -> Sequence[int]:
     """Pairs of an operand that is read just where a result of its type is written: a residual, or a variable
     that the sum changes."""
     pairs: list[int] = []
@@ -78,26 +87,6 @@ def _in_place(op: FusionOp, contract: ContractOp) -> Sequence[int]:
                 if value.type == argument.type == contract.result.type:
                     pairs += [position, len(op.operands) + k]
     return pairs
-
-
-@dataclass(frozen=True)
-class Operand:
-    """How an operand is read in the loops of a sum.
-
-    Attributes:
-        kind: of its elements in ``buffer``.
-        row: how far one row is from the next (of ``x``).
-        moves: how far apart neighbours along each axis of the chunk are.
-    """
-
-    buffer: SSAValue
-    kind: Attribute
-    start: Dim
-    row: Dim
-    moves: Sequence[Dim]
-
-    def moved(self, axis: int, i: Dim) -> Operand:
-        return Operand(self.buffer, self.kind, self.start + i * self.moves[axis], self.row, self.moves)
 
 
 class _Generator:
@@ -160,7 +149,7 @@ class _Generator:
         self.sum = Sum((), axes, axes[0].extent, 1) if whole else cut(axes, how.chunk, UNROLL)
         self.kept = self.results.kept
         # What an element is made of is written over where that may be: each is then computed once.
-        self.in_place = _in_place(self.op, self.contract) if self.sum.count == 1 else []
+        self.in_place = in_place_pairs(self.op, self.contract) if self.sum.count == 1 else []
         self.rows = Rows(rows, most, low, self.sum.count == 1 and not self.in_place)
         self.group = how.panels if self.kept or self.sum.count == 1 else 1
         self._blocks(how)
@@ -429,10 +418,9 @@ class _Generator:
             local = (tile.item * self.block_rows + row - first) * self.lanes
             place = (self.partial, local, self.lanes)
         sums = self._begin(height, place, chunk)
-        x = Operand(
-            tile.x.buffer, tile.x.kind, tile.x.start + row * tile.x.row, tile.x.row, tile.x.moves
-        )
-        sums = self._sum(0, x, tile.w, chunk, sums)
+        x = replace(tile.x, start=tile.x.start + row * tile.x.row)
+        w = replace(tile.w, ahead=self._ahead(height, row, tile))
+        sums = self._sum(0, x, w, chunk, sums)
         if chunk.last is None:
             self.results.finish(height, row, tile.batch, offset, sums)
             return
@@ -446,6 +434,22 @@ class _Generator:
             return ()
 
         self.e.branch(chunk.last, finish, keep)
+
+    def _ahead(self, height: int, row: Dim, tile: _Tile) -> Ahead | None:
+        """Panels of weights follow each other in memory, which is busy only while a first tile reads one: the
+        others ask for the next panel meanwhile."""
+        cut = self.sum.count != 1
+        terms = self.sum.length * product(a.extent for a in self.sum.inner[1:])
+        if not self.contract.packed or self.blocking.copies_w or height == 1 or not isinstance(terms, int):
+            return None
+        if self.panel.extent == 1 and not cut:
+            return None
+        size = terms * self.lanes * self.contract.terms
+        rows = min(self.block_rows, guess(self.row.extent))
+        parts = 1 << (max(1, rows * self.items_per_block // height).bit_length() - 1)
+        following = self.panel.w if cut and self.group != 1 else size
+        done = (row - self.block * self.block_rows + tile.item * rows) * (size // (parts * height))
+        return Ahead(tile.w.start, self._bound(tile.w.start + following + done), parts)
 
     def _begin(self, height: int, place: tuple[SSAValue, Dim, Dim], chunk: Chunk) -> Sequence[SSAValue]:
         """Zero, or the partial sums of the chunks before."""
@@ -494,11 +498,14 @@ class _Generator:
         whole = isinstance(extent, int) and extent % unroll == 0 and length % unroll == 0
         main = high if whole else low + (high - low) // unroll * unroll
 
+        ask = w.asking(self.e, unroll)
+
         def step(k: Dim, sums: Sequence[SSAValue]) -> Sequence[SSAValue]:
             return self._step(x_at + k * x.moves[-1], w_at + k * w.moves[-1], x, w, height, sums)
 
         if main != low:
             with self.e.loop(main, lower=low, step=unroll, carried=sums) as loop:
+                ask(loop.variable)
                 for u in range(unroll):
                     loop.carry(step(loop.variable + u, loop.carried))
             sums = loop.results
@@ -566,8 +573,3 @@ def _overlap(x: Operand, height: int) -> bool:
     if not (isinstance(row, int) and isinstance(term, int) and row and term):
         return False
     return max(row, term) % min(row, term) == 0 and max(row, term) // min(row, term) < height
-
-
-def bytes_of(kind: Attribute) -> int:
-    """Of an element in memory."""
-    return max(8, getattr(kind, "bitwidth", 32)) // 8

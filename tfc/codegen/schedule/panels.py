@@ -1,4 +1,4 @@
-"""Copies of what a task of a contraction reads often: vectors side by side, term after term.
+"""The operands of a contraction, and copies of what a task reads often: vectors side by side, term after term.
 
     copy_along    lanes that are neighbours in memory: vectors are moved as they are
     copy_across   lanes that are rows in memory: square tiles are transposed on the way
@@ -10,8 +10,8 @@ its end are zero, or, where they are rows, what its last row holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import VectorType
 from xdsl.ir import Attribute, SSAValue
@@ -25,6 +25,58 @@ Place = tuple[SSAValue, Attribute, Dim]
 
 COPIED_AT_ONCE = 4
 """Terms that are copied in one iteration."""
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What is asked for while a panel is used: the next one, a part of it by each tile.
+
+    Attributes:
+        start: where the panel begins.
+        place: where the part of this tile begins.
+        parts: how many there are, about; a power of two.
+    """
+
+    start: Dim
+    place: Dim
+    parts: int
+
+
+@dataclass(frozen=True)
+class Operand:
+    """How an operand is read in the loops of a sum.
+
+    Attributes:
+        kind: of its elements in ``buffer``.
+        row: how far one row is from the next (of ``x``).
+        moves: how far apart neighbours along each axis of the chunk are.
+        ahead: of ``w``, where the panel after it is not in the caches yet.
+    """
+
+    buffer: SSAValue
+    kind: Attribute
+    start: Dim
+    row: Dim
+    moves: Sequence[Dim]
+    ahead: Ahead | None = None
+
+    def moved(self, axis: int, i: Dim) -> Operand:
+        return replace(self, start=self.start + i * self.moves[axis])
+
+    def asking(self, e: Emitter, steps: int) -> Callable[[Dim], object]:
+        """What asks for the share of an iteration of ``steps`` terms, given the first of them."""
+        if (ahead := self.ahead) is None:
+            return lambda k: None
+        move = self.moves[-1]
+        assert isinstance(move, int), "the lanes of a panel"
+        first = e.bind(e.index(ahead.place + (self.start - ahead.start) // ahead.parts))
+        lines = -(-steps * move * bytes_of(self.kind) // (ahead.parts * kernel.LINE))
+        return lambda k: e(kernel.PrefetchOp(self.buffer, e.index(first + k * move // ahead.parts), lines))
+
+
+def bytes_of(kind: Attribute) -> int:
+    """Of an element in memory."""
+    return max(8, getattr(kind, "bitwidth", 32)) // 8
 
 
 @dataclass(frozen=True)
