@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.exceptions import VerifyException
 
 from tfc.cli.reporting import USER, explain
+from tfc.codegen.gpu.targets import is_gpu
 from tfc.dialects import context
 from tfc.errors import InternalError, OptionError, TfcError
 from tfc.modulefile import module_text, read_module, save_blobs
@@ -100,6 +101,8 @@ class Session:
 
 def _machine(options: argparse.Namespace) -> dict[str, Any]:
     """The values for passes that have an option of this name."""
+    if is_gpu(options.target_triple, options.cpu):
+        return {"gpu": options.cpu}
     given = {"cpu": options.cpu, "target": options.target_triple}
     return {k: v for k, v in given.items() if v is not None}
 

@@ -31,8 +31,10 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import Rewriter
 
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.gpu.targets import GpuTarget
 from tfc.codegen.known import KnownKernels
 from tfc.codegen.schedule.lower import lower_fusion
+from tfc.devices import Device
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.control import (
@@ -49,7 +51,7 @@ from tfc.dialects.tfc.fusion import FusionOp, YieldOp
 from tfc.dialects.tfc.gather import GatherOp, out_of_range
 from tfc.dialects.tfc.shape import ReshapeOp
 from tfc.dialects.tfc.state import AssignOp, GateOp, JoinOp, ReadOp, VariableOp
-from tfc.dialects.tfc.transfer import RecvOp, SendOp, SentType, memory_of
+from tfc.dialects.tfc.transfer import DEVICE, RecvOp, SendOp, SentType, memory_of
 from tfc.dialects.tfc.types import (
     LiteralAttr,
     ResourceType,
@@ -73,6 +75,8 @@ class LowerToKernels(ModulePass):
     name = "lower-to-kernels"
     target: str | None = None
     cpu: str | None = None
+    gpu: str | None = None
+    """The GPU that kernels of operations on GPUs are for: a name of `tfc.codegen.gpu.targets.GPUS`."""
     model: str = "model"
     """The name of the program, the prefix of its symbols."""
     known: KnownKernels | None = None
@@ -81,7 +85,7 @@ class LowerToKernels(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         target = Target.parse(self.target, self.cpu)
         for function in [f for f in op.ops if isinstance(f, FuncOp) and f.sym_name.data == "main"]:
-            kernels, program = _Lowering(function, target, self.model, self.known).run()
+            kernels, program = _Lowering(function, target, self.gpu, self.model, self.known).run()
             op.body.block.insert_ops_before([*kernels, program], function)
             if self.known is None:
                 Rewriter.erase_op(function)
@@ -93,6 +97,7 @@ class LowerToKernels(ModulePass):
 class _Lowering:
     function: FuncOp
     target: Target
+    gpu: str | None
     model: str
     known: KnownKernels | None = None
     kernels: dict[object, kernel.FuncOp] = field(default_factory=dict[object, kernel.FuncOp])
@@ -119,9 +124,12 @@ class _Lowering:
         assert isinstance(last, ReturnOp), "the verifier demands a terminator"
         returned = [o for o in last.operands if isinstance(o.type, TensorType)]
         outputs = self.ports(self.function.res_attrs, [o.type for o in returned], "output")
+        taken = port_memories(self.function.arg_attrs, len(body.args))
+        given = port_memories(self.function.res_attrs, len(last.operands))
+        given = [m for m, o in zip(given, last.operands, strict=True) if isinstance(o.type, TensorType)]
         for k, argument in enumerate(body.args):
-            self.buffers[argument] = self.emit(host.InputOp(k, host.buffer_of(argument.type)))
-        places = [self.emit(host.OutputOp(k, host.buffer_of(o.type))) for k, o in enumerate(returned)]
+            self.buffers[argument] = self.emit(host.InputOp(k, host.buffer_of(argument.type), taken[k]))
+        places = [self.emit(host.OutputOp(k, host.buffer_of(o.type), given[k])) for k, o in enumerate(returned)]
         self.program, self.positions = self.block, dict[Operation, int]()
         self.lower_all(body)
         for value, place in zip(returned, places, strict=True):
@@ -262,11 +270,13 @@ class _Lowering:
         return made
 
     def kernel(self, op: FusionOp) -> kernel.FuncOp:
-        key = structure(op)
+        on_gpu = memory_of(op) != host.HOST
+        key = structure(op), on_gpu
         if (known := self.kernels.get(key)) is None:
             name = f"{kernel_name(op)}_{len(self.kernels)}"
-            known = self.known.find(op, name, key) if self.known else None
-            known = self.kernels[key] = known or lower_fusion(op, name, self.target)
+            known = self.known.find(op, name, key[0]) if self.known and not on_gpu else None
+            target = GpuTarget.parse(self.gpu) if on_gpu else self.target
+            known = self.kernels[key] = known or lower_fusion(op, name, target)
             if any(isinstance(o, kernel.CheckOp) for o in known.walk()):
                 del self.kernels[key]  # its error names the place in the user's graph
                 self.kernels[op] = known
@@ -468,6 +478,12 @@ def kernel_name(op: FusionOp) -> str:
     words = [o.name.removeprefix("tfc.") for o in op.inner]
     told = list(dict.fromkeys(w for w in words if w not in silent)) or words
     return "_".join(told[:4])
+
+
+def port_memories(attributes: ArrayAttr[DictionaryAttr] | None, count: int) -> list[str]:
+    """The memories of arguments or results: of the device that their ``tfc.device`` names, else the host's."""
+    given = [a.data.get(DEVICE) for a in attributes] if attributes is not None else [None] * count
+    return [Device.parse(d.data).memory if isinstance(d, StringAttr) else host.HOST for d in given]
 
 
 def named_dims(shapes: Sequence[Sequence[Dim]]) -> list[str]:

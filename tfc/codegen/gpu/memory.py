@@ -25,9 +25,6 @@ INDEX = Kind("i64")
 GLOBAL, SHARED, LOCAL = "ptr addrspace(1)", "ptr addrspace(3)", "ptr"
 """The pointer types of buffers that are arguments, shared by a block, or a thread's own."""
 
-ALIGNMENT = 16
-"""Of every buffer, and the widest access of a thread, in bytes."""
-
 
 def held(kind: Kind) -> Kind:
     """A scalar as it stands in memory."""
@@ -86,7 +83,7 @@ class Memory:
 
     def _parts(self, count: int) -> list[tuple[int, int]]:
         """The first element and the number of each access."""
-        part = min(count, ALIGNMENT // self.size)
+        part = min(count, kernel.WIDEST // self.size)
         return [(first, part) for first in range(0, count, part)]
 
     def _as_value(self, loaded: str) -> str:
@@ -178,7 +175,7 @@ def _scratch(t: Translator, op: Operation) -> Value:
     (size,) = op.result.type.get_shape()
     name = f"%{t.code.fresh('s')}"
     kind = held(t.shape(op.result.type.element_type).kind)
-    t.code.entry.append(f"  {name} = alloca [{size} x {kind.text}], align {ALIGNMENT}")
+    t.code.entry.append(f"  {name} = alloca [{size} x {kind.text}], align {kernel.WIDEST}")
     return name
 
 

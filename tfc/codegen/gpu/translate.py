@@ -20,7 +20,7 @@ from tfc.codegen.cpu.ir import Kind, Module, Shape, element_name
 from tfc.codegen.cpu.translate import RULES as SHARED_RULES
 from tfc.codegen.cpu.translate import Rule, Translator
 from tfc.codegen.gpu import lanes, matrix, memory, threads
-from tfc.codegen.gpu.memory import ALIGNMENT, GLOBAL
+from tfc.codegen.gpu.memory import GLOBAL
 from tfc.codegen.gpu.targets import GpuTarget
 from tfc.dialects import kernel
 
@@ -83,7 +83,7 @@ class GpuTranslator(Translator):
             if isinstance(argument.type, MemRefType):
                 self.spaces[argument] = GLOBAL
                 alone = "noalias " if argument not in _overlapping(op) else ""
-                parameters.append(f"{GLOBAL} {alone}align {ALIGNMENT} {name}")
+                parameters.append(f"{GLOBAL} {alone}align {kernel.WIDEST} {name}")
             else:
                 parameters.append(f"i64 {name}")
         self.status = "%status"

@@ -131,13 +131,17 @@ class Evaluator:
     def computed(self, value: SSAValue, index: Index) -> SSAValue:
         op = value.owner
         assert isinstance(op, TensorOp), "fusions hold tensor operations only"
-        result = op.value_at(OperandAccess(self, op), index)
+        result = op.value_at(self.access(op), index)
         if isinstance(op, ExpOp) and isinstance(result.owner, math.ExpOp) and never_positive(op.operands[0]):
             result.owner.attributes[kernel.NEVER_POSITIVE] = UnitAttr()
         if isinstance(op, CastOp) and isinstance(element(value), Float16Type | BFloat16Type):
             narrow = self.vector_type(element(value))
             return self.e(kernel.CastOp("extf", self.e(kernel.CastOp("truncf", result, narrow)), self.vector_type(f32)))
         return result
+
+    def access(self, op: TensorOp) -> OperandAccess:
+        """How ``op`` sees its operands."""
+        return OperandAccess(self, op)
 
     def from_block(self, value: SSAValue, offset: Dim, block: Block, lane: Lanes) -> SSAValue:
         """An operand's element, from its turned block where one helps and all of that may be read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.gpu.targets import GpuTarget
 from tfc.codegen.schedule.contraction import lower_contraction
 from tfc.codegen.schedule.merge import lower_merge
 from tfc.codegen.schedule.nest import lower_nest
@@ -22,11 +23,20 @@ GENERATORS = {
 }
 
 
-def lower_fusion(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
-    """Write the kernel ``name`` for ``op``: operand buffers, result buffers, named dims."""
-    generator = GENERATORS.get(op.kind.data)
-    if generator is None:
-        raise InternalError(f"no generator for a fusion of kind {op.kind.data!r}")
-    function = generator(op, name, target)
+def lower_fusion(op: FusionOp, name: str, target: Target | GpuTarget) -> kernel.FuncOp:
+    """Write the kernel ``name`` for ``op``: operand buffers, result buffers, named dims.
+
+    Raises:
+        OptionError: there is no generator for it on that GPU.
+    """
+    if isinstance(target, GpuTarget):
+        from tfc.codegen.schedule.gpu.lower import lower_for_gpu
+
+        function = lower_for_gpu(op, name, target)
+    else:
+        generator = GENERATORS.get(op.kind.data)
+        if generator is None:
+            raise InternalError(f"no generator for a fusion of kind {op.kind.data!r}")
+        function = generator(op, name, target)
     stamp(function, op.location)
     return function

@@ -16,7 +16,7 @@ What is decided here, from a dry run that records every load:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -24,6 +24,7 @@ from xdsl.dialects import arith
 from xdsl.ir import SSAValue
 
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.gpu.targets import GpuTarget
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.evaluate import Evaluator
 from tfc.codegen.schedule.kept import heavy_at_the_end, rows_of, stays_in_place
@@ -52,7 +53,7 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     e, ev = begin(op, target)
     if any(isinstance(d, int) and d == 0 for d in shape):
         return e.finish(name, grid=0)
-    plan = _dry_run(op, target)
+    plan = dry_run(op, *begin(op, target))
     groups = plan.groups
     extents = [product(shape[d] for d in g) for g in groups]
     lanes = bool(extents) and plan.vectorise
@@ -91,7 +92,7 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     chunks = -(-inner // CHUNK) if isinstance(inner, int) else (inner + (CHUNK - 1)) // CHUNK
     grid = product(outer) * (chunks if chunked else 1)
     with e.parallel(grid) as p:
-        variables = _delinearise(ev, p, [*outer, chunks] if chunked else outer)
+        variables = delinearise(ev, p, [*outer, chunks] if chunked else outer)
         if len(outer) == 1 and isinstance(row := variables[0], Expr):
             ev.ahead = str(row)
         if chunked:
@@ -102,7 +103,7 @@ def lower_nest(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
             walk(variables, 0, inner)
         else:
             store_all(variables)
-    per_iteration = CHUNK if chunked else max(1, plan.work(shape) // max(1, _guess(product(outer))))
+    per_iteration = CHUNK if chunked else max(1, plan.work(shape) // max(1, guess(product(outer))))
     return e.finish(
         name,
         grid=grid,
@@ -126,7 +127,7 @@ def _in_blocks(
     outer = [n for k, n in enumerate(extents[:-1]) if k != across]
     cuts = [*outer, -(-rows // ROWS), -(-columns // width)]
     with e.parallel(product(cuts)) as p:
-        *others, i, j = _delinearise(ev, p, cuts)
+        *others, i, j = delinearise(ev, p, cuts)
         row, column = i * ROWS, j * width
         high = ROWS if rows % ROWS == 0 else e.minimum(rows - row, ROWS)
         wide = width if columns % width == 0 else e.minimum(columns - column, width)
@@ -142,15 +143,21 @@ def _in_blocks(
     return product(cuts)
 
 
-def begin(op: FusionOp, target: Target) -> tuple[Emitter, Evaluator]:
+def begin(op: FusionOp, target: Target | GpuTarget) -> tuple[Emitter, Evaluator]:
+    """What writes the kernel of a fusion: its arguments are the operands, the results and the named dims."""
+    e, arguments = emitter_of(op)
+    bits = max((lane_bits(element(v)) for v in _all_values(op) if lane_bits(element(v)) >= 8), default=32)
+    widest = 4 * max(1, target.vector_bits // max(bits, 32))
+    return e, Evaluator(e, arguments, widest)
+
+
+def emitter_of(op: FusionOp) -> tuple[Emitter, dict[SSAValue, SSAValue]]:
+    """An emitter with the arguments of the kernel of a fusion, and the buffer of each operand."""
     values = [*op.block.args, *op.results_inside]
     dims = sorted({n for v in _all_values(op) for d in shape_of(v) for n in names(d)})
     buffers = [kernel.buffer_type(storage(element(v)), size_of(shape_of(v))) for v in values]
     e = Emitter(buffers, dims)
-    bits = max((lane_bits(element(v)) for v in _all_values(op) if lane_bits(element(v)) >= 8), default=32)
-    widest = 4 * max(1, target.vector_bits // max(bits, 32))
-    arguments: dict[SSAValue, SSAValue] = dict(zip(op.block.args, e.buffers, strict=False))
-    return e, Evaluator(e, arguments, widest)
+    return e, dict(zip(op.block.args, e.buffers, strict=False))
 
 
 def _all_values(op: FusionOp) -> list[SSAValue]:
@@ -172,7 +179,7 @@ def ungroup(variables: Sequence[Dim], groups: Sequence[Sequence[int]], shape: Sh
     return tuple(index)
 
 
-def _delinearise(ev: Evaluator, p: Dim, extents: Sequence[Dim]) -> list[Dim]:
+def delinearise(ev: Evaluator, p: Dim, extents: Sequence[Dim]) -> list[Dim]:
     """One variable for each extent, from the variable of their product."""
     variables: list[Dim] = []
     for extent in reversed(extents[1:]):
@@ -213,7 +220,7 @@ def _worth_cutting(outer: Sequence[Dim], inner: Dim) -> bool:
     return not isinstance(rows, int) or rows < 64
 
 
-def _guess(dim: Dim, of_name: int = 16) -> int:
+def guess(dim: Dim, of_name: int = 16) -> int:
     """A size to reckon with where an extent is not known."""
     return evaluate(dim, dict.fromkeys(names(dim), of_name))
 
@@ -237,16 +244,23 @@ class Plan:
     """Operands that may share the memory of a result, with the place of that among the arguments."""
     reduced: int
     """Elements read by reductions for each element of the result, at least 1."""
+    reads: Sequence[Read]
+    """Every load."""
+    variables: Sequence[str]
+    """What the index along each dim of the result is called in them."""
+    opaque: Collection[str]
+    """The variables on which more depends than where loads read."""
+    ranges: Mapping[str, int]
+    """The extents of variables that are known."""
 
     def work(self, shape: Shape) -> int:
-        return _guess(product(shape)) * self.reduced
+        return guess(product(shape)) * self.reduced
 
 
-def _dry_run(op: FusionOp, target: Target) -> Plan:
-    """Compute one element as scalars and look at the loads."""
+def dry_run(op: FusionOp, e: Emitter, ev: Evaluator) -> Plan:
+    """Compute one element as scalars and look at the loads; what is emitted is of no use."""
     outputs = op.results_inside
     shape = shape_of(outputs[0])
-    e, ev = begin(op, target)
     with e.parallel(1):
         variables = [e.bind(e.constant(0), "d") for _ in shape]
         for variable, extent in zip(variables, shape, strict=True):
@@ -270,6 +284,10 @@ def _dry_run(op: FusionOp, target: Target) -> Plan:
         across=None if folds or len(groups) < 2 else _across(ev, texts, shape, groups),
         in_place=_in_place(op, ev.reads, variables, shape),
         reduced=max([1, *(_reduced(ev, r) for r in ev.reads)]),
+        reads=ev.reads,
+        variables=texts,
+        opaque=ev.opaque,
+        ranges=ev.ranges,
     )
 
 

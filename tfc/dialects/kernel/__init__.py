@@ -53,6 +53,7 @@ from tfc.dialects.kernel.memory import (
     ALIGNED,
     LINE,
     STREAMING,
+    WIDEST,
     AlignedOp,
     GatherOp,
     LoadOp,
@@ -95,7 +96,7 @@ Kernel = Dialect("kernel", OPS, [])
 
 __all__ = [
     "ALIGNED", "CASTS", "COMBINERS", "LINE", "MAX_THREADS", "NEVER_POSITIVE", "OPS", "PREDICATES", "SHARED_ALIGNMENT", "SHUFFLES",
-    "STATIC_SHARED", "STREAMING", "UNITS", "WARP", "AlignedOp", "BarrierOp", "CastOp", "CheckOp", "CommitAsyncOp",
+    "STATIC_SHARED", "STREAMING", "UNITS", "WARP", "WIDEST", "AlignedOp", "BarrierOp", "CastOp", "CheckOp", "CommitAsyncOp",
     "CompareOp", "CopyAsyncOp", "DotBytesOp", "FuncOp", "GatherOp", "HalfOp", "JoinOp", "Kernel", "LanesOp", "LoadMatrixOp",
     "LoadOp", "MaskOp", "MatrixUnit", "MmaOp", "OuterOp", "ParallelOp", "PrefetchOp", "ReduceLanesOp", "RoundTf32Op", "RowOp",
     "ScratchOp", "SelectOp", "SharedOp", "ShuffleOp", "SplatOp", "StoreOp", "ThreadOp", "TileOp", "TransposeOp",

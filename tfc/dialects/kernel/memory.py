@@ -37,7 +37,10 @@ Its first lane is ``LINE`` bytes (or the lanes themselves) aligned."""
 
 ALIGNED = "aligned"
 """The attribute of a load or store on a GPU whose lanes lie side by side, the first (of each row) at a multiple of
-as many bytes of its buffer as all lanes have, or of 16: they are one access, or a few of 16 bytes."""
+as many bytes of its buffer as all lanes have, or of ``WIDEST``: they are one access, or a few of ``WIDEST`` bytes."""
+
+WIDEST = 16
+"""Bytes of the widest access of a thread of a GPU; every buffer begins there at a multiple of it."""
 
 LINE = 64
 """Bytes of a line of the caches."""

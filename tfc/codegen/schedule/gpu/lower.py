@@ -1,0 +1,27 @@
+"""The kernel of a fusion on a GPU, by the generator that its kind names."""
+
+from __future__ import annotations
+
+from tfc.codegen.gpu.targets import GpuTarget
+from tfc.codegen.schedule.gpu.nest import lower_nest
+from tfc.dialects import kernel
+from tfc.dialects.tfc.fusion import FusionOp
+from tfc.errors import OptionError
+from tfc.location import describe
+
+GENERATORS = {"nest": lower_nest}
+
+
+def lower_for_gpu(op: FusionOp, name: str, target: GpuTarget) -> kernel.FuncOp:
+    """Write the kernel ``name`` for ``op``; see `tfc.codegen.schedule.lower.lower_fusion`.
+
+    Raises:
+        OptionError: there is no generator for it on GPUs.
+    """
+    generator = GENERATORS.get(op.kind.data)
+    if generator is None:
+        raise OptionError(
+            f"{describe(op.location)}: no kernel for '{op.kind.data}' on {target.cpu}".removeprefix(": "),
+            help='place it on a CPU: tf.device("/cpu:0")',
+        )
+    return generator(op, name, target)

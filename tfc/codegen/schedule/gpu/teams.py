@@ -1,0 +1,188 @@
+"""Threads of a block that compute a row together: how its elements are shared out, and how their parts become one.
+
+    row of 1000, 32 threads, 4 elements each at a time:  thread t has 4*t .. 4*t + 3, then 128 + 4*t .., and so on
+    sum of the row:  each thread sums its own elements; then shuffles within a warp, shared memory between warps
+
+The elements of a thread are the same in each loop over rows of one length, and of a row that is not too long the
+loops are written out: what one loop has computed of an element the next one still has in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import reduce
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import UnitAttr, VectorType
+from xdsl.ir import Attribute, SSAValue
+
+from tfc.codegen.schedule.emit import Emitter
+from tfc.dialects import kernel
+from tfc.dims import Dim, Expr
+
+HELD = 32
+"""Elements of a row that a thread may have in registers."""
+
+Combine = Callable[[SSAValue, SSAValue], SSAValue]
+
+
+@dataclass
+class Part:
+    """A few elements of a row that a thread has, side by side.
+
+    Attributes:
+        first: the first of them: a symbol.
+        valid: whether they are in the row, where that is not known; elsewhere ``first`` is moved into it.
+    """
+
+    first: Expr
+    valid: SSAValue | None
+
+
+@dataclass
+class Team:
+    """The threads that share rows.
+
+    Attributes:
+        e: what writes the kernel.
+        block: the threads of the block.
+        threads: how many there are in a team, a power of two.
+        thread: the number of this thread in its block.
+        member: its number among them.
+        across: how far apart in the block the members are: 1, or the warp's size where the threads of a warp are
+            in teams of their own.
+        width: the most elements that a thread takes side by side.
+        depth: the number of open scopes in which all threads of a team go the same way.
+    """
+
+    e: Emitter
+    block: int
+    threads: int
+    thread: Expr
+    member: Expr
+    across: int
+    width: int
+    depth: int
+    varying: set[str] = field(default_factory=set[str])
+    """Symbols that differ between the members."""
+    met: bool = False
+    """Whether the threads have met at a barrier."""
+    _parts: dict[Dim, list[Part]] = field(default_factory=dict[Dim, "list[Part]"])
+
+    def __post_init__(self) -> None:
+        self.varying |= {str(self.thread), str(self.member)}
+
+    def width_of(self, extent: Dim) -> int:
+        """Elements side by side, of which a row of this length has whole ones."""
+        width = self.width if isinstance(extent, int) else 1
+        while isinstance(extent, int) and extent % width:
+            width //= 2
+        return width
+
+    def held(self, extent: Dim) -> bool:
+        """Whether a thread may have all its elements of a row in registers."""
+        return isinstance(extent, int) and self._turns(extent) * self.width_of(extent) <= HELD
+
+    def _turns(self, extent: int) -> int:
+        return -(-extent // (self.threads * self.width_of(extent)))
+
+    def parts(self, extent: int) -> list[Part]:
+        """This thread's parts of a row, written in the scope of the row."""
+        if extent not in self._parts:
+            with self.e.at(self.depth - 1):
+                self._parts[extent] = [self._part(extent, k) for k in range(self._turns(extent))]
+        return self._parts[extent]
+
+    def _part(self, extent: Dim, turn: Dim) -> Part:
+        width = self.width_of(extent)
+        first = (turn * self.threads + self.member) * width
+        valid = None
+        end = (turn + 1) * self.threads * width
+        if not (isinstance(end, int) and isinstance(extent, int) and end <= extent):
+            valid = self.e.compare("slt", first, extent)
+            first = self.e.minimum(first, extent - width)
+        symbol = first if isinstance(first, Expr) and valid is not None else self.e.bind(self.e.index(first), "part")
+        assert isinstance(symbol, Expr), "a symbol is one"
+        self.varying.add(str(symbol))
+        return Part(symbol, valid)
+
+    def walk(self, extent: Dim, carried: SSAValue | None, body: Callable[[Part, SSAValue | None], SSAValue | None]) -> SSAValue | None:
+        """``body(part, value carried so far)`` for each part of this thread, of a row of this length."""
+        if isinstance(extent, int) and self.held(extent):
+            for part in self.parts(extent):
+                carried = body(part, carried)
+            return carried
+        width = self.width_of(extent)
+        turns = (extent + (self.threads * width - 1)) // (self.threads * width)
+        with self.e.loop(turns, carried=[] if carried is None else [carried]) as loop:
+            made = body(self._part(extent, loop.variable), loop.carried[0] if loop.carried else None)
+            loop.carry([] if made is None else [made])
+        return loop.results[0] if loop.results else None
+
+    # What the members have, as one
+
+    def combined(self, value: SSAValue, combine: Combine) -> SSAValue:
+        """The values of all members as one, which all of them get; its bits do not depend on who comes first."""
+        if self.across != 1:
+            return self._through_memory(value, combine)
+        value = self._shuffled(value, min(self.threads, kernel.WARP), combine)
+        warps = self.threads // kernel.WARP
+        return value if warps <= 1 else self._between_warps(value, warps, combine)
+
+    def _shuffled(self, value: SSAValue, lanes: int, combine: Combine) -> SSAValue:
+        while lanes > 1:
+            lanes //= 2
+            other = self.e(kernel.ShuffleOp("xor", value, self.e.constant(lanes)))
+            value = combine(value, other)
+        return value
+
+    def _between_warps(self, value: SSAValue, warps: int, combine: Combine) -> SSAValue:
+        """A place in memory for each warp of the block; a team reads those of its own."""
+        e, self.met = self.e, True
+        with e.at(0):
+            memory = e(kernel.SharedOp(self.block // kernel.WARP, value.type))
+        lane = e.bind(e.index(self.thread % kernel.WARP), "lane")
+
+        def write() -> list[SSAValue]:
+            e(kernel.StoreOp(value, memory, e.index(self.thread // kernel.WARP)))
+            return []
+
+        e.branch(e.compare("eq", lane, 0), write)
+        e(kernel.BarrierOp())
+        own = self.thread // self.threads * warps + lane % warps if self.threads < self.block else lane % warps
+        return self._shuffled(e(kernel.LoadOp(memory, e.index(own), value.type)), warps, combine)
+
+    def _through_memory(self, value: SSAValue, combine: Combine) -> SSAValue:
+        """The members' values stand side by side in memory, and each member goes through them in order."""
+        e, self.met = self.e, True
+        kind, width = _lanes_of(value.type)
+        with e.at(0):
+            memory = e(kernel.SharedOp(self.threads * self.across * width, kind))
+        e(_aligned(kernel.StoreOp(value, memory, e.index(self.thread * width))))
+        e(kernel.BarrierOp())
+        lane = e.bind(e.index(self.thread % self.across), "lane")
+        places = [e.index((lane + other * self.across) * width) for other in range(self.threads)]
+        values = [e(_aligned(kernel.LoadOp(memory, place, value.type))) for place in places]
+        return reduce(combine, values)
+
+
+def _aligned(op: kernel.LoadOp | kernel.StoreOp) -> kernel.LoadOp | kernel.StoreOp:
+    """Of lanes, one access."""
+    value = op.result if isinstance(op, kernel.LoadOp) else op.value
+    if isinstance(value.type, VectorType):
+        op.attributes[kernel.ALIGNED] = UnitAttr()
+    return op
+
+
+def _lanes_of(type_: Attribute) -> tuple[Attribute, int]:
+    if isinstance(type_, VectorType):
+        return type_.element_type, type_.get_shape()[0]
+    return type_, 1
+
+
+def both(e: Emitter, x: SSAValue | None, y: SSAValue | None) -> SSAValue | None:
+    """Whether both of two conditions hold, of which each may be known to hold."""
+    if x is None or y is None:
+        return x if y is None else y
+    return e(arith.AndIOp(x, y))
