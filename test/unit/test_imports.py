@@ -31,6 +31,8 @@ ALLOWED = {
     # What a machine is like is data: packing asks for the width of its vectors and its tiles.
     ("passes", "tfc.codegen.cpu.targets"),
     ("passes", "tfc.codegen.schedule.tiles"),
+    ("passes", "tfc.codegen.gpu.targets"),
+    ("passes", "tfc.codegen.schedule.gpu.blocks"),
 }
 
 

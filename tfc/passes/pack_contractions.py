@@ -13,7 +13,9 @@ Axes that are walked alike in ``x``, ``w`` and the result are joined: a 1x1 conv
 places of all images.
 
 A right operand that is computed by the model itself is read in place, whichever way its columns lie: the
-kernel copies what it needs of it. What the generic loop nest does as
+kernel copies what it needs of it. A GPU reads every right operand in place, as its blocks copy tiles of it to
+shared memory, either way round; it has so many blocks at work that long sums of small results are cut
+into pieces for them, in f32. What the generic loop nest does as
 well stays: integers (but for bytes, see `pack_bytes`), depthwise convolutions, products with a vector, sums of one or two terms.
 """
 
@@ -25,20 +27,25 @@ from typing import ClassVar
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import Float32Type, Float64Type, ModuleOp
+from xdsl.dialects.builtin import Float32Type, Float64Type, ModuleOp, f32
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.gpu.targets import GpuTarget, is_gpu
 from tfc.codegen.schedule import tiles
+from tfc.codegen.schedule.gpu import blocks
+from tfc.codegen.schedule.gpu.blocks import Problem
 from tfc.dialects.tfc.base import Emit, TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.contraction import ConvolutionOp, DotOp
 from tfc.dialects.tfc.control import is_invariant
 from tfc.dialects.tfc.convolution_gradient import ConvBackpropFilterOp
+from tfc.dialects.tfc.elementwise import CastOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.reduce import ReduceOp
 from tfc.dialects.tfc.shape import PadOp, ReshapeOp, TransposeOp
+from tfc.dialects.tfc.transfer import device_of
 from tfc.dialects.tfc.types import Array, LiteralAttr, Shape, dtype_of, element, is_float, shape_of
 from tfc.dims import Dim, product
 from tfc.passes.pack_bytes import WIDE, pack_bytes
@@ -68,6 +75,8 @@ class PackContractions(ModulePass):
 
     Attributes:
         cpu, target: what code is generated for: panels are as wide as its tiles.
+        gpu: the same for operations that are placed on a GPU, where the target is none.
+        allow_tf32: whether GPUs may round factors of f32 to 10 bits behind the point, as their tensor cores do.
     """
 
     name = "pack-contractions"
@@ -75,12 +84,19 @@ class PackContractions(ModulePass):
     """Sums are added in another order."""
     cpu: str | None = None
     target: str | None = None
+    gpu: str | None = None
+    allow_tf32: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        machine = Target.parse(self.target, self.cpu)
+        everywhere = is_gpu(self.target, self.cpu)
+        gpu = GpuTarget.parse(self.cpu if everywhere else self.gpu)
+        machine = Target.parse(self.target, self.cpu) if not everywhere else Target.parse()
         packed: Packed = {}
 
         def pack(op: Contraction, emit: Emitter) -> Rewritten:
+            if everywhere or ((device := device_of(op)) is not None and device.kind == "GPU"):
+                found = sum_of(op)
+                return blocked(op, found, gpu, emit, self.allow_tf32) if pays(op, found) else None
             if not isinstance(op, ConvBackpropFilterOp) and element(op.x) == WIDE:
                 return pack_bytes(op, machine, emit)
             found = sum_of(op)
@@ -259,6 +275,42 @@ def contract(
         return emit(ContractOp(x, w, shape, axes, lanes, packed=form == "panels"))
     parts = emit(ContractOp(x, w, (pieces, *shape), axes, lanes))
     return emit(ReduceOp(parts, "sum", [0]))
+
+
+def blocked(op: Contraction, found: Sum, target: GpuTarget, emit: Emit, allow_tf32: bool) -> SSAValue:
+    """The contraction as a GPU computes it, in blocks: of both operands in place."""
+    x, w = op.operands
+    kind = element(x)
+    precision = "tf32" if allow_tf32 and isinstance(kind, Float32Type) else ""
+    if found.stride is None:
+        w, found = rows_by_columns(emit, w, found), replace(relaid(found, None), stride=1)
+    stride = 1 if found.stride is None else found.stride
+    problem = Problem(found.rows, found.columns, found.depth, product(a.extent for a in found.own))
+    own = blocks.product_kind(kind, target, tf32=bool(precision))
+    pieces = 1 if found.own else blocks.pieces(problem, found.inner[0].extent, own, target)
+    if pieces > 1:
+        found = in_pieces(found, pieces, product(shape_of(op.result)))
+    if any(found.low) or any(found.high):
+        zero = LiteralAttr.splat(0, dtype_of(kind))
+        x = emit(PadOp(x, emit(ConstantOp(zero)), found.low, found.high))
+    outer = joined(found.outer)
+    row = row_axis(outer)
+    *steps, depth = joined(found.inner) or [Axis("step", 1)]
+    axes = [
+        *(a for a in outer if a is not row),
+        replace(row, role="row"),
+        *steps,
+        replace(depth, role="depth"),
+        Axis("panel", found.columns, w=stride, y=1),
+        Axis("column", found.columns, w=stride, y=1),
+    ]
+    shape = shape_of(op.result)
+    if pieces == 1:
+        return emit(ContractOp(x, w, shape, axes, 1, precision=precision))
+    sums = None if isinstance(kind, Float64Type) else f32
+    parts = emit(ContractOp(x, w, (pieces, *shape), axes, 1, precision=precision, sums=sums))
+    total = emit(ReduceOp(parts, "sum", [0]))
+    return total if element(total) == kind else emit(CastOp(total, kind))
 
 
 def pieces_of(found: Sum, kind: Attribute) -> int:

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import UnitAttr
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, StringAttr, UnitAttr, f32
 from xdsl.ir import Attribute, Data, Operation, SSAValue
 from xdsl.irdl import irdl_attr_definition, operand_def, opt_prop_def, prop_def, result_def
 from xdsl.parser import AttrParser
@@ -39,7 +39,15 @@ from xdsl.printer import Printer
 
 from tfc.dialects.tfc.base import Sample, TensorOp, float_range, tfc_op
 from tfc.dialects.tfc.shape import Integer, integer
-from tfc.dialects.tfc.types import Array, Tensor, element, element_of, shape_of, tensor_type
+from tfc.dialects.tfc.types import (
+    Array,
+    Tensor,
+    dtype_of,
+    element,
+    element_of,
+    shape_of,
+    tensor_type,
+)
 from tfc.dims import Dim, parse
 from tfc.errors import require
 
@@ -106,10 +114,13 @@ class AxesAttr(Data[tuple[Axis, ...]]):
 class ContractOp(TensorOp):
     """A sum of products over affine accesses; see the module's docstring.
 
-    f16 and bf16 are accumulated in f32. The order of the sum is not defined.
+    f16 and bf16 are accumulated in f32. The order of the sum is not defined. With ``precision`` "tf32" a machine may
+    round factors of f32 to 10 bits behind the point.
 
-    (C1) ``x``, ``w`` and the result have one element type; or ``x`` is u8, ``w`` i8 and packed, the result i32.
+    (C1) ``x``, ``w`` and the result have one element type; or ``x`` is u8, ``w`` i8 and packed, the result i32; or
+         ``x`` and ``w`` are halves, the result f32.
     (C2) There is one row, depth, panel and column axis, and ``lanes`` is at least 1.
+    (C3) ``precision`` is "tf32", and the elements are f32; or it is left out.
     """
 
     name = "tfc.contract"
@@ -118,9 +129,10 @@ class ContractOp(TensorOp):
     lanes = prop_def(Integer)
     axes = prop_def(AxesAttr)
     packed = opt_prop_def(UnitAttr)
+    precision = opt_prop_def(StringAttr)
     result = result_def(Tensor)
     assembly_format = (
-        "$x `,` $w `,` $lanes `over` $axes (`packed` $packed^)? attr-dict "
+        "$x `,` $w `,` $lanes `over` $axes (`packed` $packed^)? (`precision` $precision^)? attr-dict "
         "`:` type($x) `,` type($w) `->` type($result)"
     )
 
@@ -133,14 +145,17 @@ class ContractOp(TensorOp):
         lanes: int,
         *,
         packed: bool = False,
+        precision: str = "",
+        sums: Attribute | None = None,
     ) -> None:
         x, w = SSAValue.get(x), SSAValue.get(w)
         properties: dict[str, Attribute | None] = {
             "lanes": integer(lanes),
             "axes": AxesAttr(tuple(axes)),
             "packed": UnitAttr() if packed else None,
+            "precision": StringAttr(precision) if precision else None,
         }
-        kind = element_of(np.int32) if element(x) == BYTE else element(x)
+        kind = sums or (element_of(np.int32) if element(x) == BYTE else element(x))
         self.construct([x, w], properties, [tensor_type(shape, kind)])
 
     @property
@@ -155,11 +170,15 @@ class ContractOp(TensorOp):
             fits = (w, result) == wanted and self.packed is not None
             require(fits, self, "C1", "panels of i8 and a result of i32", f"{w} and {result}")
         else:
-            require(x == w == result, self, "C1", f"the element type {x}", f"{w} and {result}")
+            sums = [x, f32] if isinstance(x, Float16Type | BFloat16Type) else [x]
+            require(x == w and result in sums, self, "C1", f"the element type {x}", f"{w} and {result}")
         roles = [a.role for a in self.axes.data]
         for role in ("row", "depth", "panel", "column"):
             require(roles.count(role) == 1, self, "C2", f"one axis {role!r}", roles.count(role))
         require(self.lanes.value.data >= 1, self, "C2", "lanes >= 1", self.lanes.value.data)
+        if self.precision is not None:
+            kind = self.precision.data if isinstance(x, Float32Type) else str(x)
+            require(kind == "tf32", self, "C3", "tf32 of f32", kind)
         return [self.result.type]  # where the axes lie in the result is known from its type alone
 
     def reference(self, *args: Array) -> Array:
@@ -183,7 +202,7 @@ class ContractOp(TensorOp):
             result.reshape(-1), [(a.extent, a.y) for a in outer] + [(columns, axes.one("column").y)]
         )
         y[...] = sums[..., :columns]
-        return result.astype(args[0].dtype)
+        return result.astype(dtype_of(element(self.result)))
 
     def _reference_of_bytes(self, *args: Array) -> Array:
         lanes, axes = self.lanes.value.data, self.axes
