@@ -32,7 +32,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from tfc.codegen.cpu.targets import Target
-from tfc.codegen.gpu.targets import GpuTarget, is_gpu
+from tfc.codegen.gpu.targets import GpuTarget
 from tfc.codegen.schedule import tiles
 from tfc.codegen.schedule.gpu import blocks
 from tfc.codegen.schedule.gpu.blocks import Problem
@@ -75,7 +75,7 @@ class PackContractions(ModulePass):
 
     Attributes:
         cpu, target: what code is generated for: panels are as wide as its tiles.
-        gpu: the same for operations that are placed on a GPU, where the target is none.
+        gpu: the same for operations that are placed on a GPU.
         allow_tf32: whether GPUs may round factors of f32 to 10 bits behind the point, as their tensor cores do.
     """
 
@@ -88,13 +88,11 @@ class PackContractions(ModulePass):
     allow_tf32: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        everywhere = is_gpu(self.target, self.cpu)
-        gpu = GpuTarget.parse(self.cpu if everywhere else self.gpu)
-        machine = Target.parse(self.target, self.cpu) if not everywhere else Target.parse()
+        machine, gpu = Target.parse(self.target, self.cpu), GpuTarget.parse(self.gpu)
         packed: Packed = {}
 
         def pack(op: Contraction, emit: Emitter) -> Rewritten:
-            if everywhere or ((device := device_of(op)) is not None and device.kind == "GPU"):
+            if (device := device_of(op)) is not None and device.kind == "GPU":
                 found = sum_of(op)
                 return blocked(op, found, gpu, emit, self.allow_tf32) if pays(op, found) else None
             if not isinstance(op, ConvBackpropFilterOp) and element(op.x) == WIDE:

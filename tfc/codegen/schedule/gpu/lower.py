@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tfc.codegen.gpu.targets import GpuTarget
+from tfc.codegen.schedule.gpu.contraction import lower_contraction
 from tfc.codegen.schedule.gpu.nest import lower_nest
 from tfc.dialects import kernel
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.errors import OptionError
 from tfc.location import describe
 
-GENERATORS = {"nest": lower_nest}
+GENERATORS = {"nest": lower_nest, "contraction": lower_contraction}
 
 
 def lower_for_gpu(op: FusionOp, name: str, target: GpuTarget) -> kernel.FuncOp:

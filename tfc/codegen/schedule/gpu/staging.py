@@ -1,0 +1,264 @@
+"""Operands of a contraction on their way from global memory, through shared memory, to a block's threads.
+
+A tile of an operand is ``lines`` (rows of the left, columns of the right one) by ``terms`` of the sum. It lies in
+shared memory as it does in global memory: what are neighbours there are neighbours here, along terms or along
+lines, so that a thread copies 16 bytes at a time where the extents allow, asynchronously where the GPU can.
+Lines and terms outside of the operand are zeros, and not read.
+
+Rows of the tile are a few elements longer than what they hold: then the rows that a warp reads together
+stand in different banks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import UnitAttr, VectorType
+from xdsl.ir import Attribute, SSAValue
+
+from tfc.codegen.gpu.targets import GpuTarget
+from tfc.codegen.schedule.emit import Emitter
+from tfc.codegen.schedule.gpu.blocks import Tile
+from tfc.codegen.schedule.lanes import lane_bits
+from tfc.dialects import kernel
+from tfc.dims import Dim, product
+
+CHUNK = 16
+"""Bytes of the widest access of a thread."""
+
+BANKS = 128
+"""Bytes of all banks of shared memory."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """An index that is one of several axes in a row: their extents and strides, outermost first."""
+
+    axes: tuple[tuple[Dim, Dim], ...]
+
+    @classmethod
+    def of(cls, axes: Sequence[tuple[Dim, Dim]]) -> Walk:
+        """The walk with the fewest axes: one that begins where the next one ends is one with it."""
+        found: list[tuple[Dim, Dim]] = []
+        for extent, stride in (a for a in axes if a[0] != 1):
+            if found and found[-1][1] == stride * extent:
+                extent = found.pop()[0] * extent
+            found.append((extent, stride))
+        return cls(tuple(found) or ((1, 0),))
+
+    @property
+    def extent(self) -> Dim:
+        return product(n for n, _ in self.axes)
+
+    def offset(self, e: Emitter, index: Dim) -> Dim:
+        """How far element ``index`` is from the first one."""
+        total: Dim = 0
+        for extent, stride in reversed(self.axes[1:]):
+            total = total + index % extent * stride
+            index = bound(e, index // extent)
+        return total + index * self.axes[0][1]
+
+    def run(self, unit: int) -> bool:
+        """Whether it goes in runs of ``unit`` neighbours, from multiples of ``unit`` on."""
+        extent, stride = self.axes[-1]
+        outer = self.axes[:-1]
+        return stride == 1 and extent % unit == 0 and all(s % unit == 0 for _, s in outer)
+
+    def steps(self, unit: int) -> bool:
+        """Whether each of its steps is a multiple of ``unit``."""
+        return all(s % unit == 0 for _, s in self.axes)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An operand in global memory.
+
+    Attributes:
+        buffer: where it lies.
+        kind: its elements there.
+        start: where the part of this block's item begins.
+        starts: what ``start`` is a sum of multiples of.
+        lines, terms: how it is walked.
+    """
+
+    buffer: SSAValue
+    kind: Attribute
+    start: Dim
+    starts: Sequence[Dim]
+    lines: Walk
+    terms: Walk
+
+    @property
+    def size(self) -> int:
+        """Bytes of an element."""
+        return max(8, lane_bits_of(self.kind)) // 8
+
+    def widest(self, walk: Walk, other: Walk) -> int:
+        """Elements of the widest access along ``walk``."""
+        unit = CHUNK // self.size
+        while unit > 1:
+            if walk.run(unit) and other.steps(unit) and all(s % unit == 0 for s in self.starts):
+                return unit
+            unit //= 2
+        return 1
+
+    @property
+    def along_terms(self) -> bool:
+        """Whether tiles have terms side by side (else lines)."""
+        terms, lines = self.widest(self.terms, self.lines), self.widest(self.lines, self.terms)
+        if terms == lines:
+            return self.terms.axes[-1][1] == 1 or self.lines.axes[-1][1] != 1
+        return terms > lines
+
+
+@dataclass
+class _Piece:
+    """What a thread copies: where it is in the tile, what is known of it before the loop over terms."""
+
+    line: Dim
+    term: Dim
+    offset: Dim = 0
+    inside: SSAValue | None = None
+    exists: SSAValue | None = None
+
+
+@dataclass
+class Stage:
+    """Tiles of one operand in shared memory, one for each stage.
+
+    Attributes:
+        lines: of a tile.
+        first: the first line of this block.
+    """
+
+    e: Emitter
+    source: Source
+    tile: Tile
+    lines: int
+    first: Dim
+    target: GpuTarget
+    thread: Dim
+    memory: SSAValue = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.along_terms = self.source.along_terms
+        walks = (self.source.terms, self.source.lines)
+        along, across = walks if self.along_terms else walks[::-1]
+        self.unit = self.source.widest(along, across)
+        inner, self.outer = (self.tile.depth, self.lines) if self.along_terms else (self.lines, self.tile.depth)
+        self.inner = inner
+        self.pitch = inner + self._pad(inner)
+        self.size = self.outer * self.pitch
+        self.memory = self.e(kernel.SharedOp(self.tile.stages * self.size, self.source.kind))
+        wide = self.unit * self.source.size
+        self.is_async = self.target.gpu.copies_async and wide >= 4
+        self._pieces = self._cut()
+
+    def _pad(self, inner: int) -> int:
+        """Elements after each row: rows of 16 bytes (of single words, which tensor cores take across rows) that
+        are read together then lie in different banks."""
+        size = self.source.size
+        if self.tile.unit == "tf32" and not self.along_terms:
+            return (2 * CHUNK - inner * size) % BANKS // size
+        return (CHUNK if inner * size // CHUNK % 2 == 0 else 2 * CHUNK) // size
+
+    def _cut(self) -> list[_Piece]:
+        """The pieces of this thread."""
+        e, threads, unit = self.e, self.tile.threads, self.unit
+        row = self.inner // unit
+        count = -(-self.inner * self.outer // (unit * threads))
+        pieces: list[_Piece] = []
+        first, side = bound(e, self.thread // row), bound(e, self.thread % row * unit)
+        for i in range(count):
+            if row <= threads:
+                outer, inner = first + i * (threads // row), side
+            else:
+                outer, inner = i // (row // threads), self.thread * unit + i % (row // threads) * threads * unit
+            line, term = (outer, inner) if self.along_terms else (inner, outer)
+            piece = _Piece(line, term)
+            if self.inner * self.outer % (unit * threads):
+                piece.exists = e.compare("slt", outer, self.outer)
+            at = bound(e, self.first + line)
+            piece.offset = bound(e, self.source.start + self.source.lines.offset(e, at))
+            if self.source.lines.extent % self.lines != 0:
+                piece.inside = e.compare("slt", at, self.source.lines.extent)
+            pieces.append(piece)
+        return pieces
+
+    def begin(self, slot: Dim, first: Dim) -> list[SSAValue]:
+        """Begin to bring the tile of the terms from ``first`` on into ``slot``; gives what `end` stores."""
+        e, held = self.e, list[SSAValue]()
+        known: dict[Dim, tuple[Dim, SSAValue | None]] = {}
+        for piece in self._pieces:
+            if piece.term not in known:
+                term = bound(e, first + piece.term)
+                fits = self.source.terms.extent % self.tile.depth == 0
+                within = None if fits else e.compare("slt", term, self.source.terms.extent)
+                known[piece.term] = (bound(e, self.source.terms.offset(e, term)), within)
+            offset, within = known[piece.term]
+            held += self._move(piece, piece.offset + offset, slot, both(e, piece.inside, within))
+        return held
+
+    def _move(self, piece: _Piece, at: Dim, slot: Dim, inside: SSAValue | None) -> list[SSAValue]:
+        e, kind = self.e, self.source.kind
+        if not self.is_async:
+            type_ = VectorType(kind, [self.unit]) if self.unit > 1 else kind
+            return [self._read(type_, at, both(e, inside, piece.exists))]
+
+        def copy() -> Sequence[SSAValue]:
+            place = e.index(self.place(slot, piece.line, piece.term))
+            e(kernel.CopyAsyncOp(self.source.buffer, e.index(at), self.memory, place, self.unit, inside))
+            return ()
+
+        copy() if piece.exists is None else e.branch(piece.exists, copy)
+        return []
+
+    def _read(self, type_: Attribute, at: Dim, inside: SSAValue | None) -> SSAValue:
+        e = self.e
+
+        def some() -> Sequence[SSAValue]:
+            return [aligned(e, kernel.LoadOp(self.source.buffer, e.index(at), type_))]
+
+        if inside is None:
+            return some()[0]
+        return e.branch(inside, some, lambda: [e.constant(0, type_)])[0]
+
+    def end(self, slot: Dim, held: Sequence[SSAValue]) -> None:
+        """Store what `begin` read, where copies are not asynchronous."""
+        e = self.e
+        for piece, value in zip(self._pieces, held, strict=False):
+
+            def store(piece: _Piece = piece, value: SSAValue = value) -> Sequence[SSAValue]:
+                aligned(e, kernel.StoreOp(value, self.memory, e.index(self.place(slot, piece.line, piece.term))))
+                return ()
+
+            store() if piece.exists is None else e.branch(piece.exists, store)
+
+    def place(self, slot: Dim, line: Dim, term: Dim) -> Dim:
+        """Where an element of a tile lies."""
+        outer, inner = (line, term) if self.along_terms else (term, line)
+        return slot * self.size + outer * self.pitch + inner
+
+
+def aligned(e: Emitter, op: kernel.LoadOp | kernel.StoreOp) -> SSAValue:
+    """Insert an access of whose lanes is known that they are one (or some of 16 bytes)."""
+    op.attributes[kernel.ALIGNED] = UnitAttr()
+    return e(op)
+
+
+def both(e: Emitter, x: SSAValue | None, y: SSAValue | None) -> SSAValue | None:
+    """Whether both conditions hold that are there."""
+    return reduce(lambda a, b: e(arith.AndIOp(a, b)), [v for v in (x, y) if v is not None]) if x or y else None
+
+
+def bound(e: Emitter, value: Dim) -> Dim:
+    """``value`` as one symbol, computed here and once."""
+    return value if isinstance(value, int) else e.bind(e.index(value))
+
+
+def lane_bits_of(kind: Attribute) -> int:
+    """Bits of an element in memory."""
+    return getattr(kind, "bitwidth", None) or lane_bits(kind)
