@@ -91,6 +91,7 @@ class Placement:
         gpus: how many GPUs.
         prefer: the device, or part of its name, of operations that want none; what is estimated to take the
             least time where it is left out.
+        ports: the device whose memory inputs come in and outputs go to; the host's where it is left out.
         soft: run operations elsewhere whose device is not there, or has no code for them.
         lossy: send the upper 16 bits of f32 values from device to device.
         costs: measured costs, or the file they are in; see `tfc.passes.costs`.
@@ -103,6 +104,7 @@ class Placement:
     cpus: int = 1
     gpus: int = 0
     prefer: str = ""
+    ports: str = ""
     soft: bool = False
     lossy: bool = False
     costs: str = ""

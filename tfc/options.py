@@ -34,6 +34,7 @@ class Options:
         cpu: what code is generated for: a name of `tfc.codegen.cpu.targets.CPUS`; None for
             "native", or with ``target`` for the most compatible cpu of it.
         target: an LLVM triple; None for this machine.
+        gpu: the GPU that kernels are for which are placed on one: a name of `tfc.codegen.gpu.targets.GPUS`.
         threads: how many threads a run uses, from 1 to `MAX_THREADS`.
         shapes: extents that replace the declared ones of an input, by its name.
         check_effects: one of `EFFECTS`.
@@ -49,6 +50,7 @@ class Options:
     name: str = "model"
     cpu: str | None = None
     target: str | None = None
+    gpu: str | None = None
     threads: int = 1
     shapes: Mapping[str, Sequence[Dim]] = field(default_factory=dict[str, "Sequence[Dim]"])
     check_effects: str = "error"

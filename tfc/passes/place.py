@@ -6,8 +6,14 @@
 What is known before: names of devices, whole or in part (``tfc.device``), and groups that must
 share one: operations with a common label in ``tfc.colocate``, and a variable with all that reads
 or assigns it. Groups are found by union-find. The name that a group wants is the meet of its
-members' names; the first device that fits it, and has a kernel for each member, gets the group.
-Who wants nothing runs on the first CPU, but a constant beside its only user.
+members' names; it may have the devices that fit it and have a kernel for each member.
+
+Where these are several, `tfc.passes.placing` looks for the placement by which all is done first, with the costs of
+`tfc.passes.costs`; with ``prefer`` it is the first that fits this name. A variable that wants nothing is on the first
+GPU, if there is one: several programs share it, and must agree. What stands in a branch or a loop and wants nothing
+runs where this does, and that runs where what stands in it wants to. A constant is beside its only user. Of
+devices that share a processor and a memory, as virtual CPUs do, the first is taken: so without a GPU all that wants
+nothing runs on the first CPU.
 
 Where there is no such device the pass says why: which two members contradict each other and
 what ties them, which devices there are, or which operation has no kernel. With ``soft`` the
@@ -26,19 +32,22 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Operation
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from tfc.devices import ANY, Device
+from tfc.devices import ANY, Device, Placement
+from tfc.dialects.tfc.control import RegionOp
 from tfc.dialects.tfc.dynamic import DynamicOp
-from tfc.dialects.tfc.fusion import FusionOp
+from tfc.dialects.tfc.fusion import FusionOp, YieldOp
 from tfc.dialects.tfc.state import VariableOp
-from tfc.dialects.tfc.transfer import DEVICE
+from tfc.dialects.tfc.transfer import DEVICE, ports
 from tfc.dialects.tfc.types import ResourceType
 from tfc.errors import GraphError
 from tfc.location import describe
+from tfc.passes.costs import Costs, in_words, size_of
+from tfc.passes.placing import Problem, best, makespan, on_one
 
 COLOCATE = "tfc.colocate"
 _log = logging.getLogger("tfc.place")
@@ -52,7 +61,9 @@ class Place(ModulePass):
         cpus: how many CPU devices there are; all but the first are virtual.
         gpus: how many GPU devices there are.
         prefer: the device of operations that want none; by costs where it is left out.
+        ports: the device that arguments and results are on; the first CPU where it is left out.
         soft: move operations elsewhere whose device is not there or cannot run them.
+        costs: measured costs, or the file they are in.
         explain: log the device of every operation, and why.
     """
 
@@ -60,14 +71,32 @@ class Place(ModulePass):
     cpus: int = 1
     gpus: int = 0
     prefer: str = ""
+    ports: str = ""
     soft: bool = False
     costs: str = ""
     explain: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for function in op.ops:
-            if isinstance(function, FuncOp):
-                _Placement(list(_placed(function)), devices(self.cpus, self.gpus), self.soft).run(self.explain)
+        for found in self.placed(op):
+            found.write()
+            for line in found.explained() if self.explain else ():
+                _log.info("%s", line)
+
+    def explained(self, module: ModuleOp) -> Iterator[str]:
+        """Where each operation will be, and why; nothing is written down."""
+        for found in self.placed(module):
+            yield from found.explained()
+
+    def placed(self, module: ModuleOp) -> Iterator[_Function]:
+        there = devices(self.cpus, self.gpus)
+        said = Placement(self.cpus, self.gpus, self.prefer, soft=self.soft, costs=self.costs)
+        for function in module.ops:
+            if isinstance(function, FuncOp) and function.body.blocks:
+                if self.ports:
+                    _place_ports(function, self.ports, there)
+                found = _Function(function, there, said, Costs.read(said.costs))
+                found.run()
+                yield found
 
 
 def devices(cpus: int, gpus: int = 0) -> list[Device]:
@@ -81,41 +110,96 @@ def has_kernel(op: Operation, device: Device) -> bool:
     return device.kind == "CPU" or not isinstance(op, DynamicOp)
 
 
+def _place_ports(function: FuncOp, name: str, there: Sequence[Device]) -> None:
+    """Say of tensors that a function takes and gives that they are on the device of this name."""
+    place = next((d for d in there if Device.parse(name).fits(d)), None)
+    if place is None:
+        known = ", ".join(map(str, there))
+        raise GraphError(f"arguments and results cannot be on {name}: there is no such device; there are {known}")
+    device = DictionaryAttr({DEVICE: StringAttr(str(place))})
+    inputs, outputs = function.function_type.inputs, function.function_type.outputs
+    function.arg_attrs = _with(function.arg_attrs, inputs.data, device)
+    function.res_attrs = _with(function.res_attrs, outputs.data, device)
+
+
+def _with(
+    given: ArrayAttr[DictionaryAttr] | None, types: Sequence[Attribute], more: DictionaryAttr
+) -> ArrayAttr[DictionaryAttr]:
+    """What is said of arguments or results, and ``more`` of the tensors among them."""
+    rows = given.data if given is not None else [DictionaryAttr({})] * len(types)
+    pairs = zip(rows, types, strict=True)
+    return ArrayAttr([DictionaryAttr({**r.data, **more.data}) if isinstance(t, TensorType) else r for r, t in pairs])
+
+
 def _placed(function: FuncOp) -> Iterator[Operation]:
     """The operations that run on a device; those of a fusion run where it does."""
     for op in function.walk():
         inside = op.parent_op()
-        if not isinstance(op, FuncOp | ReturnOp) and not isinstance(inside, FusionOp):
+        if not isinstance(op, FuncOp | ReturnOp | YieldOp) and not isinstance(inside, FusionOp):
             yield op
 
 
-@dataclass
+@dataclass(eq=False)
 class _Group:
     """Operations that must share a device."""
 
-    members: list[Operation] = field(default_factory=list)
+    members: list[Operation] = field(default_factory=list[Operation])
     wanted: Device = ANY
-    place: Device | None = None
+    candidates: list[Device] = field(default_factory=list[Device])
+    """What may be its device as far as is known, the preferred one first."""
     reason: str = ""
 
+    @property
+    def place(self) -> Device:
+        return self.candidates[0]
 
-class _Placement:
-    def __init__(self, ops: Sequence[Operation], there: Sequence[Device], soft: bool) -> None:
-        self.ops, self.there, self.soft = ops, there, soft
-        self.wants = {op: w for op in ops if (w := wanted(op)) != ANY}
-        self.ties = list(_ties(ops))
 
-    def run(self, explain: bool) -> None:
-        groups = self._groups()
-        for group in {id(g): g for g in groups.values()}.values():
+class _Function:
+    """Where the operations of one function run."""
+
+    def __init__(self, function: FuncOp, there: Sequence[Device], said: Placement, costs: Costs) -> None:
+        self.function, self.there, self.soft, self.costs = function, there, said.soft, costs
+        self.prefer = Device.parse(said.prefer)
+        self.ops = list(_placed(function))
+        self.wants = {op: w for op in self.ops if (w := wanted(op)) != ANY}
+        for op in reversed(self.ops):  # inner ones first
+            inside = _wants_inside(op, self.wants) if op not in self.wants else set[Device]()
+            if len(inside) == 1:
+                self.wants[op] = inside.pop()
+        self.ties = list(_ties(self.ops))
+        self.groups: dict[Operation, _Group] = {}
+        self.summary = ""
+
+    def run(self) -> None:
+        self._find_groups()
+        distinct = list({id(g): g for g in self.groups.values()}.values())
+        for group in distinct:
             self._choose(group)
+        if any(len(g.candidates) > 1 for g in distinct):
+            self._by_costs(distinct)
+
+    def write(self) -> None:
         for op in self.ops:
-            self._settle(op, groups, explain)
+            op.attributes[DEVICE] = StringAttr(str(self.place(op)))
+            op.attributes.pop(COLOCATE, None)
+
+    def place(self, op: Operation) -> Device:
+        """The device of ``op``."""
+        if (group := self.groups.get(op)) is not None:
+            return group.place
+        if not op.operands and not op.regions:
+            users = {use.operation for r in op.results for use in r.uses}
+            user = users.pop() if len(users) == 1 else None
+            group = self.groups.get(user) if user is not None else None
+            if group is not None and has_kernel(op, group.place):
+                return group.place
+        outer = op.parent_op()
+        return self.place(outer) if isinstance(outer, RegionOp) else self.there[0]
 
     # Groups.
 
-    def _groups(self) -> dict[Operation, _Group]:
-        """The group of each operation that wants something or is tied to another."""
+    def _find_groups(self) -> None:
+        """The group of each operation but constants, and what has to be where the region around it is."""
         parent: dict[Operation, Operation] = {}
 
         def root(op: Operation) -> Operation:
@@ -130,30 +214,40 @@ class _Placement:
             a, b = root(x), root(y)
             if a is not b:
                 parent[b] = a
-        groups: dict[Operation, _Group] = {}
         tied = {op for x, y, _ in self.ties for op in (x, y)}
+        found: dict[Operation, _Group] = {}
         for op in self.ops:
-            if op in self.wants or op in tied:
-                group = groups.setdefault(root(op), _Group())
+            alone = op.parent_op() is self.function and (op.operands or op.regions)
+            if op in self.wants or op in tied or alone:
+                group = self.groups[op] = found.setdefault(root(op), _Group())
                 group.members.append(op)
-                groups[op] = group
-        return groups
 
     # Choosing.
 
     def _choose(self, group: _Group) -> None:
+        """The devices that a group may have."""
         group.wanted = self._meet(group)
         fits = [d for d in self.there if group.wanted.fits(d)]
-        lacking = None
-        for device in fits:
-            lacking = next((op for op in group.members if not has_kernel(op, device)), None)
-            if lacking is None:
-                group.place = device
-                group.reason = f"wants {group.wanted}" if group.wanted != ANY else "wants nothing"
-                return
-        asking = next((op for op in group.members if op in self.wants), group.members[0])
-        why = self._no_device(group.wanted) if lacking is None else f"{_name(lacking)} has no kernel for it"
-        self._fall_back(group, asking, why)
+        lacking = {d: op for d in fits for op in group.members if not has_kernel(op, d)}
+        usable = self._distinct([d for d in fits if d not in lacking])
+        if not usable:
+            asking = next((op for op in group.members if op in self.wants), group.members[0])
+            missing = next(iter(lacking.values()), None)
+            why = self._no_device(group.wanted) if missing is None else f"{_name(missing)} has no kernel for it"
+            self._fall_back(group, asking, why)
+            return
+        prefer = self.prefer
+        if prefer == ANY and any(isinstance(op, VariableOp) for op in group.members):
+            prefer = Device(kind="GPU")
+        preferred = [d for d in usable if prefer.fits(d)]
+        if prefer != ANY:
+            usable = preferred[:1] or usable[:1]
+        group.candidates = usable
+        group.reason = f"wants {group.wanted}" if group.wanted != ANY else "wants nothing"
+
+    def _distinct(self, fits: Sequence[Device]) -> list[Device]:
+        """One of those that share a processor and a memory."""
+        return list({d.memory: d for d in reversed(fits)}.values())[::-1]
 
     def _meet(self, group: _Group) -> Device:
         met = ANY
@@ -177,8 +271,8 @@ class _Placement:
             raise GraphError(message, where=describe(asking.location), help=help)
         softer = group.wanted.without_kind()
         fits = [d for d in self.there if softer.fits(d)] or list(self.there)
-        usable = (d for d in fits if all(has_kernel(op, d) for op in group.members))
-        group.place = next(usable, self.there[0])
+        usable = [d for d in fits if all(has_kernel(op, d) for op in group.members)]
+        group.candidates = [*usable, self.there[0]][:1]
         group.reason = f"soft placement: {why}"
         where = describe(asking.location)
         _log.warning("%s%s; it runs on %s", f"{where}: " if where else "", message, group.place)
@@ -186,6 +280,63 @@ class _Placement:
     def _no_device(self, wanted: Device) -> str:
         return f"there is no such device; there are {', '.join(map(str, self.there))}" if wanted != ANY else (
             "there is no device"
+        )
+
+    # Costs.
+
+    def _by_costs(self, groups: Sequence[_Group]) -> None:
+        """Choose among candidates what is done first."""
+        self.costs.share_out(self.ops)
+        problem = self._problem(groups)
+        places, least = best(problem)
+        for group, place in zip(groups, places, strict=True):
+            if len(group.candidates) > 1:
+                chosen = self.there[place]
+                group.candidates = [chosen, *(d for d in group.candidates if d != chosen)]
+                group.reason = "chosen by costs" if group.wanted == ANY else f"{group.reason}, chosen by costs"
+        alone = self._distinct(self.there)
+        spans = ((_short(d), makespan(problem, on_one(problem, self.there.index(d)))) for d in alone)
+        others = ", ".join(f"{in_words(s)} as far as possible on {d}" for d, s in spans)
+        self.summary = f"estimated for a run: {in_words(least)}; {others}"
+
+    def _problem(self, groups: Sequence[_Group]) -> Problem:
+        """The operations of the function's own block as tasks."""
+        number = {d: k for k, d in enumerate(self.there)}
+        memories = list(dict.fromkeys(d.memory for d in self.there))
+        member = {id(g): k for k, g in enumerate(groups)}
+        kinds = [d.kind or "CPU" for d in self.there]
+        values: dict[SSAValue, int] = {}
+        source, sizes = list[int](), list[int]()
+
+        def enter(value: SSAValue, origin: int) -> None:
+            values[value] = len(source)
+            source.append(origin)
+            sizes.append(size_of(value))
+
+        def device(port: StringAttr) -> int:
+            return number.get(Device.parse(port.data), 0)
+
+        body, given = self.function.body.block, ports(self.function.arg_attrs, len(self.function.args))
+        for argument, port in zip(body.args, given, strict=True):
+            enter(argument, -1 - device(port))
+        tasks = [op for op in body.ops if op in self.groups]
+        for k, op in enumerate(tasks):
+            for result in op.results:
+                enter(result, k)
+        last, outputs = body.last_op, self.function.function_type.outputs
+        ending = zip(last.operands if last else (), ports(self.function.res_attrs, len(outputs)), strict=True)
+        memory = [memories.index(d.memory) for d in self.there]
+        return Problem(
+            seconds=[[self.costs.seconds(op, kind) for kind in kinds] for op in tasks],
+            group=[member[id(self.groups[op])] for op in tasks],
+            candidates=[[number[d] for d in g.candidates] for g in groups],
+            inputs=[list(dict.fromkeys(values[o] for o in op.operands if o in values)) for op in tasks],
+            source=source,
+            sizes=sizes,
+            wanted=[(values[v], device(port)) for v, port in ending if v in values],
+            processor=memory,
+            memory=memory,
+            transfer=lambda size, x, y: self.costs.transfer(size, memories[x], memories[y]),
         )
 
     # Errors.
@@ -220,27 +371,27 @@ class _Placement:
             step = came[step[0]]
         return way[::-1]
 
-    # Writing down.
+    # Explaining.
 
-    def _settle(self, op: Operation, groups: Mapping[Operation, _Group], explain: bool) -> None:
-        group = groups.get(op)
-        if group is not None:
-            place, why = group.place or self.there[0], group.reason
-        else:
-            place, why = self._beside_user(op, groups), "wants nothing"
-        op.attributes[DEVICE] = StringAttr(str(place))
-        op.attributes.pop(COLOCATE, None)
-        if explain:
-            _log.info("%s: %s (%s)", _name(op), place, why)
+    def explained(self) -> Iterator[str]:
+        if self.summary:
+            yield self.summary
+        for op in self.ops:
+            yield f"{_name(op)}: {self.place(op)} ({self._why(op)})"
 
-    def _beside_user(self, op: Operation, groups: Mapping[Operation, _Group]) -> Device:
-        """The first device; for an operation without operands that of its only user."""
-        users = {use.operation for r in op.results for use in r.uses} if not op.operands else set[Operation]()
-        if len(users) == 1:
-            group = groups.get(users.pop())
-            if group is not None and group.place is not None and has_kernel(op, group.place):
-                return group.place
-        return self.there[0]
+    def _why(self, op: Operation) -> str:
+        group = self.groups.get(op)
+        if group is None:
+            return "wants nothing" if op.operands else "beside its user"
+        reason = group.reason
+        if op not in self.wants and group.wanted != ANY:
+            asking = next(o for o in group.members if o in self.wants)
+            tie = self._way(op, asking)
+            reason = f"shares the device of {_name(asking)}, by {tie[0][2] if tie else 'its group'}; that {reason}"
+        if len(group.candidates) > 1:
+            seconds = (f"{in_words(self.costs.seconds(op, d.kind or 'CPU'))} on {_short(d)}" for d in group.candidates)
+            reason = f"{', '.join(seconds)}; {reason}"
+        return reason
 
 
 Tie = tuple[Operation, Operation, str]
@@ -256,6 +407,13 @@ def wanted(op: Operation) -> Device:
         return Device.parse(attribute.data)
     except GraphError as error:
         raise GraphError(error.message, where=describe(op.location), help=error.help) from None
+
+
+def _wants_inside(op: Operation, wants: Mapping[Operation, Device]) -> set[Device]:
+    """What the operations of a branch or loop want."""
+    if not isinstance(op, RegionOp):
+        return set()
+    return {wants[o] for region in op.regions for o in region.block.ops if o in wants}
 
 
 def _ties(ops: Iterable[Operation]) -> Iterator[Tie]:
@@ -274,6 +432,10 @@ def _ties(ops: Iterable[Operation]) -> Iterator[Tie]:
         for operand in op.operands:
             if isinstance(operand.type, ResourceType) and isinstance(operand.owner, Operation):
                 yield operand.owner, op, "the handle of a variable"
+
+
+def _short(device: Device) -> str:
+    return f"{device.kind}:{device.index}"
 
 
 def _name(op: Operation) -> str:
