@@ -28,6 +28,7 @@ from tfc.codegen.cache import object_cache
 from tfc.codegen.cpu.objects import compile_all
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.cpu.translate import translate
+from tfc.codegen.cuda import Image, device_of
 from tfc.codegen.host import describe_program, emit_host
 from tfc.codegen.interface import NO_MEMORY, NULL_POINTER
 from tfc.codegen.known import KnownKernels
@@ -36,6 +37,7 @@ from tfc.codegen.state import state_llvm
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.state import INITIAL
 from tfc.dialects.tfc.types import LiteralAttr
+from tfc.errors import OptionError
 from tfc.options import Options
 from tfc.passes.count_work import CountWork, Work
 from tfc.passes.instrumentation import Instrument, from_environment
@@ -64,6 +66,11 @@ class Lowered:
     @property
     def kernels(self) -> Sequence[kernel.FuncOp]:
         return [op for op in self.module.ops if isinstance(op, kernel.FuncOp)]
+
+    @property
+    def cpu_kernels(self) -> Sequence[kernel.FuncOp]:
+        """Those that run on the host."""
+        return [k for k in self.kernels if k.target.data != "gpu"]
 
     @property
     def constants(self) -> Sequence[host.ConstantOp]:
@@ -151,10 +158,11 @@ def emit_llvm(lowered: Lowered, *, in_process: bool = False) -> tuple[str, Manif
             is the process's; else the module is self-contained but for its weights.
     """
     messages: list[str] = []
-    functions = [lowered.known.written(k) if lowered.known else k for k in lowered.kernels]
+    functions = [lowered.known.written(k) if lowered.known else k for k in lowered.cpu_kernels]
     kernels = translate(functions, lowered.target, messages, linkage="internal")
-    manifest = _describe(lowered, messages)
-    interface = _interface(lowered, manifest, bound_weights=in_process, shared_pool=in_process)
+    image = _image(lowered, messages)
+    manifest = _describe(lowered, messages, image)
+    interface = _interface(lowered, manifest, image, bound_weights=in_process, shared_pool=in_process)
     if in_process:
         return _one_module(kernels, interface), manifest
     pool = pool_llvm(lowered.target.triple)
@@ -207,12 +215,13 @@ def emit_object(
     messages: list[str] = []
     known = lowered.known
     made = dict(known.objects) if known else {}
-    functions = {k.sym_name.data: k for k in lowered.kernels}
+    functions = {k.sym_name.data: k for k in lowered.cpu_kernels}
     fresh = [name for name in functions if name not in made]
     texts = [translate([functions[n]], target, messages, symbol=build.SYMBOL) for n in fresh]
-    manifest = _describe(lowered, messages)
+    image = _image(lowered, messages, assembled=not in_process)
+    manifest = _describe(lowered, messages, image)
     interface = _interface(
-        lowered, manifest, bound_weights=in_process, shared_pool=True, profiled=profiled
+        lowered, manifest, image, bound_weights=in_process, shared_pool=True, profiled=profiled
     )
     others = [f'target triple = "{target.triple}"\n{build.declarations([*functions])}{interface}']
     if not in_process:
@@ -227,15 +236,34 @@ def emit_object(
     return build.join([made[n] for n in functions], [*functions], objects[len(fresh) :]), manifest
 
 
-def _describe(lowered: Lowered, messages: Sequence[str]) -> Manifest:
-    threads = lowered.options.threads
-    manifest = describe_program(lowered.program, lowered.target, messages, threads=threads)
+def _image(lowered: Lowered, messages: list[str], *, assembled: bool = False) -> Image | None:
+    """The kernels of a program for its GPU, if it uses one; ``assembled``: as machine code too, where that can be made.
+
+    Raises:
+        OptionError: the program uses several GPUs, or one beside a host of 32 bits.
+    """
+    if not device_of(lowered.program):
+        return None
+    from tfc.codegen.gpu.assemble import assemble
+    from tfc.codegen.gpu.ptx import ptx
+    from tfc.codegen.gpu.targets import GpuTarget
+
+    if lowered.target.pointer_bits != 64:
+        raise OptionError(f"a GPU has a host of 64 bits, and {lowered.target.triple} has fewer")
+    target = GpuTarget.parse(lowered.options.gpu)
+    text = ptx([k for k in lowered.kernels if k.target.data == "gpu"], target.cpu, messages)
+    return Image(target.cpu, text, assemble(text, target.cpu) if assembled else b"")
+
+
+def _describe(lowered: Lowered, messages: Sequence[str], image: Image | None) -> Manifest:
+    threads, gpu = lowered.options.threads, image.cpu if image else ""
+    manifest = describe_program(lowered.program, lowered.target, messages, threads=threads, gpu=gpu)
     return replace(manifest, weights_size=lowered.weights.size)
 
 
-def _interface(lowered: Lowered, manifest: Manifest, **how: bool) -> str:
+def _interface(lowered: Lowered, manifest: Manifest, image: Image | None, **how: bool) -> str:
     stateful = manifest.stateful and not how["bound_weights"]
-    return emit_host(lowered.program, lowered.kernels, manifest, stateful=stateful, **how)
+    return emit_host(lowered.program, lowered.kernels, manifest, stateful=stateful, image=image, **how)
 
 
 def emit(lowered: Lowered) -> Binary:
@@ -285,7 +313,7 @@ def run_stages(
     """
     given = {"cpu": options.cpu, "target": options.target, "model": options.name}
     given |= {"mode": options.check_effects, "memory_limit": options.memory_limit, "known": known}
-    given |= dataclasses.asdict(options.placement)
+    given |= dataclasses.asdict(options.placement) | {"gpu": options.gpu}
     watchers = list(options.instruments) or from_environment()
     if options.validate_each_pass:
         from tfc.passes.validate import ValidateEachPass
