@@ -76,6 +76,11 @@ def describe(location: LocationAttr) -> str:
             return ""
 
 
+def nodes_of(location: LocationAttr) -> list[str]:
+    """The names of all nodes that a location tells."""
+    return list(dict.fromkeys(p.desc.data for p in _parts(location) if isinstance(p, NameLoc)))
+
+
 def _parts(location: LocationAttr) -> list[LocationAttr]:
     if isinstance(location, FusedLoc):
         return list(cast("ArrayAttr[LocationAttr]", location.locations))

@@ -1,7 +1,7 @@
 """The options that look inside a compilation, the same for both tools.
 
     --print-ir-before=PASSES --print-ir-after-all --print-ir-after-change --dump-ir=DIR
-    --time-report --trace-rules --explain-fusion --validate-each-pass
+    --time-report --trace-rules --explain-fusion --explain-placement --validate-each-pass
 
 What they show goes to stderr or to files.
 """
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser, tool: str) -> None:
     add("--time-report", action="store_true", help="what each pass took")
     add("--trace-rules", action="store_true", help="name each rule that fires")
     add("--explain-fusion", action="store_true", help="what each kernel computes, and why no more")
+    add("--explain-placement", action="store_true", help="where each operation runs, and why")
     add("--verify-each", action="store_true", help="verify after every pass")
     add(
         "--validate-each-pass",
@@ -60,6 +61,10 @@ def instruments(options: argparse.Namespace) -> list[Instrument]:
         from tfc.passes.explain_fusion import ExplainFusion
 
         found.append(ExplainFusion())
+    if options.explain_placement:
+        from tfc.passes.explain_placement import ExplainPlacement
+
+        found.append(ExplainPlacement())
     if options.validate_each_pass:
         from tfc.passes.validate import ValidateEachPass
 

@@ -116,5 +116,10 @@ def place(found: Extract, config: ConfigProto) -> None:
 
     there = config.placement
     Place(
-        there.cpus, there.gpus, there.prefer, there.soft, there.costs, explain=config.log_device_placement
+        cpus=there.cpus,
+        gpus=there.gpus,
+        prefer=there.prefer,
+        soft=there.soft,
+        costs=there.costs,
+        explain=config.log_device_placement,
     ).apply(context(), found.module)

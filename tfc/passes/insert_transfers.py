@@ -33,7 +33,7 @@ from typing import ClassVar
 
 import numpy as np
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr, TensorType, f32
+from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType, f32
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -46,7 +46,7 @@ from tfc.dialects.tfc.control import IfOp, RegionOp, WhileOp
 from tfc.dialects.tfc.fusion import YieldOp
 from tfc.dialects.tfc.select import BitcastOp, CastOp
 from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp
-from tfc.dialects.tfc.transfer import DEVICE, FIRST_CPU, RecvOp, SendOp
+from tfc.dialects.tfc.transfer import DEVICE, FIRST_CPU, RecvOp, SendOp, ports
 from tfc.dialects.tfc.types import element, element_of
 from tfc.passes.effects import is_dead
 from tfc.passes.rewriting import erase_dead
@@ -174,12 +174,6 @@ class _Partition:
             op.location = owner.location if isinstance(owner, Operation) else user.location
         _insert(made, owner)
         return received
-
-
-def ports(attributes: ArrayAttr[DictionaryAttr] | None, count: int) -> list[StringAttr]:
-    """Where the arguments or results of a function are: on the first CPU unless ``tfc.device`` says it."""
-    given = [a.data.get(DEVICE) for a in attributes] if attributes is not None else [None] * count
-    return [d if isinstance(d, StringAttr) else FIRST_CPU for d in given]
 
 
 def _is_lossy(owner: Operation | Block) -> bool:

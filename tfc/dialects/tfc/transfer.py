@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import StringAttr
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, StringAttr
 from xdsl.ir import Attribute, Operation, ParametrizedAttribute, SSAValue, TypeAttribute
 from xdsl.irdl import base, irdl_attr_definition, operand_def, result_def
 
@@ -87,6 +87,12 @@ class RecvOp(TransferOp):
         """Whether both devices share one memory: then the value is where it was."""
         source = self.sent.owner
         return isinstance(source, SendOp) and memory_of(source) == memory_of(self)
+
+
+def ports(attributes: ArrayAttr[DictionaryAttr] | None, count: int) -> list[StringAttr]:
+    """Where the arguments or results of a function are: on the first CPU unless ``tfc.device`` says it."""
+    given = [a.data.get(DEVICE) for a in attributes] if attributes is not None else [None] * count
+    return [d if isinstance(d, StringAttr) else FIRST_CPU for d in given]
 
 
 def device_of(op: Operation) -> Device | None:
