@@ -10,7 +10,13 @@ from tfc.dialects.tfc.fusion import FusionOp
 from tfc.errors import OptionError
 from tfc.location import describe
 
-GENERATORS = {"nest": lower_nest, "contraction": lower_contraction}
+GENERATORS = {
+    "nest": lower_nest,
+    "contraction": lower_contraction,
+    # Each element of its own, from the beginning: right, and slow where there are many.
+    **dict.fromkeys(("scatter", "running", "merge"), lower_nest),
+}
+"""What writes the kernel of each kind of fusion."""
 
 
 def lower_for_gpu(op: FusionOp, name: str, target: GpuTarget) -> kernel.FuncOp:

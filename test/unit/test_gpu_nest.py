@@ -1,0 +1,107 @@
+"""The nest generator for GPUs: the forms that it chooses between, run by the emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from gpu_harness import GpuRunner
+from harness import fusion
+from test_nest import check
+from xdsl.ir import Operation, SSAValue
+
+from tfc.dialects.tfc.elementwise import AddOp, DivOp, ExpOp, MulOp, SubOp
+from tfc.dialects.tfc.fusion import FusionOp
+from tfc.dialects.tfc.reduce import ReduceOp
+from tfc.dialects.tfc.shape import BroadcastOp, TransposeOp
+from tfc.dialects.tfc.types import Array, element_of, tensor_type
+from tfc.dims import Dim, symbol
+
+F32 = element_of(np.float32)
+
+
+def softmax(rows: Dim, columns: Dim, dtype: Any = np.float32) -> FusionOp:
+    def body(x: SSAValue) -> Sequence[Operation]:
+        top = ReduceOp(x, "max", [1])
+        shifted = SubOp(x, spread := BroadcastOp(top, [rows, columns], [0]))
+        powers = ExpOp(shifted)
+        total = ReduceOp(powers, "sum", [1])
+        below = BroadcastOp(total, [rows, columns], [0])
+        return [top, spread, shifted, powers, total, below, DivOp(powers, below)]
+
+    return fusion("nest", [tensor_type([rows, columns], element_of(dtype))], body)
+
+
+def softmax_of(x: Array) -> Array:
+    with np.errstate(all="ignore"):
+        powers = np.exp(x - x.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
+
+
+def normal(*shape: int) -> Array:
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    # A thread for a row, part of a warp, a warp, several in a block, a whole block, and rows too long for registers.
+    [(5, 1), (3, 2), (5, 7), (100, 10), (9, 33), (9, 96), (70, 1000), (3, 4096), (1, 33000)],
+)
+def test_softmax(rows: int, columns: int) -> None:
+    x = normal(rows, columns)
+    check(GpuRunner(softmax(rows, columns))(x)[0], softmax_of(x))
+
+
+def test_softmax_of_named_dims_and_special_values() -> None:
+    runner = GpuRunner(softmax(symbol("n"), symbol("m")))
+    for rows, columns in ((3, 5), (2, 700), (0, 4)):
+        x = normal(rows, columns)
+        check(runner(x, dims={"n": rows, "m": columns})[0], softmax_of(x))
+    x = normal(3, 8)
+    x[0, 3], x[1, 0], x[2, 5] = np.nan, np.inf, -np.inf
+    check(GpuRunner(softmax(3, 8))(x)[0], softmax_of(x))
+
+
+def sums(shape: Sequence[Dim], axes: Sequence[int], kind: str = "sum") -> FusionOp:
+    return fusion("nest", [tensor_type(shape, F32)], lambda x: [ReduceOp(x, kind, axes)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((40, 1024), [1]), ((1024, 33), [0]), ((64, 300), [0, 1]), ((8, 49, 96), [1]), ((4, 5, 6, 7), [1, 3]), ((2, 40, 3), [0, 1]),
+     ((3, 0), [1]), ((70000,), [0])],
+)  # fmt: skip
+def test_sums(shape: Sequence[int], axes: Sequence[int]) -> None:
+    x = normal(*shape)
+    check(GpuRunner(sums(shape, axes))(x)[0], x.sum(tuple(axes)), sums=True)
+    if x.size:
+        check(GpuRunner(sums(shape, axes, "max"))(x)[0], x.max(tuple(axes)))
+
+
+@pytest.mark.parametrize("columns", [1, 6, 768])
+def test_rows_beside_a_vector(columns: int) -> None:
+    shape = [23, columns]
+
+    def body(x: SSAValue, w: SSAValue, b: SSAValue) -> Sequence[Operation]:
+        product = MulOp(x, w2 := BroadcastOp(w, shape, [1]))
+        return [w2, product, b2 := BroadcastOp(b, shape, [0]), AddOp(product, b2)]
+
+    types = [tensor_type(s, F32) for s in (shape, [columns], [23])]
+    x, w, b = normal(*shape), normal(columns), normal(23)
+    check(GpuRunner(fusion("nest", types, body))(x, w, b)[0], x * w + b[:, None])
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (64, 64, 4), (33, 65, 2)])
+def test_transposes(shape: tuple[int, int, int]) -> None:
+    x = normal(*shape)
+    for perm in ([1, 0, 2], [2, 0, 1], [0, 2, 1], [2, 1, 0]):
+        op = fusion("nest", [tensor_type(shape, F32)], lambda v, p=perm: [TransposeOp(v, p)])
+        np.testing.assert_array_equal(GpuRunner(op)(x)[0], x.transpose(perm))
+
+
+def test_results_have_the_same_bits_in_every_run() -> None:
+    x, runner = normal(300, 70), GpuRunner(sums((300, 70), [0]))
+    first = runner(x)[0]
+    assert first.tobytes() == runner(x)[0].tobytes()
