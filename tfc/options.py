@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfc.codegen.pool import MAX_THREADS
-from tfc.devices import Placement
+from tfc.devices import Device, Placement
 from tfc.errors import OptionError
 
 if TYPE_CHECKING:
@@ -67,3 +67,43 @@ class Options:
         check_mode(self.check_effects)
         if self.memory_limit is not None and (type(self.memory_limit) is not int or self.memory_limit < 0):
             raise OptionError(f"expected a limit of memory in bytes, got {self.memory_limit!r}")
+
+
+def choose_device(device: str | None, cpu: str | None) -> dict[str, Any]:
+    """The `Options` of a model that runs on one device altogether, by the words that its user has.
+
+    Args:
+        device: "cpu", "gpu", "gpu:1", or a name as `tf.device` takes it; None for what ``cpu`` is.
+        cpu: a name of a CPU, or of a GPU (``sm_90``).
+
+    Raises:
+        GraphError: ``device`` is no name of a device.
+        OptionError: ``cpu`` is none for that device.
+    """
+    from tfc.codegen.gpu.targets import GpuTarget, is_gpu
+
+    names_gpu = is_gpu(None, cpu)
+    text = device or ("gpu" if names_gpu else "cpu")
+    if text.lower() in ("cpu", "gpu"):
+        text = f"{text}:0"
+    where = Device.parse(text if text.startswith("/") else f"/{text}")
+    if where.kind != "GPU":
+        if names_gpu:
+            raise OptionError(f"cpu {cpu!r} is a GPU, the device is {device}", help="leave out one of them")
+        return {"cpu": cpu}
+    gpu = GpuTarget.parse(cpu).cpu if names_gpu else this_gpu()
+    name, count = str(where), (where.index or 0) + 1
+    return {"cpu": None if names_gpu else cpu, "gpu": gpu, "placement": Placement(gpus=count, prefer=name, ports=name)}
+
+
+def this_gpu() -> str | None:
+    """The name (of `tfc.codegen.gpu.targets.GPUS`) of the first GPU here, or of the latest before it; None where there
+    is none."""
+    from tfc.codegen.gpu.targets import GPUS
+    from tfc.runtime.cuda import driver, gpus_here
+
+    if not gpus_here():
+        return None
+    has = driver().properties().capability
+    fitting = [n for n, g in GPUS.items() if not g.own and 10 * g.major + g.minor <= has]
+    return fitting[-1] if fitting else None

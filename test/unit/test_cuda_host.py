@@ -333,6 +333,10 @@ def test_arrays_on_the_device_are_used_in_place(cuda: FakeDriver) -> None:
         program.run([DeviceArray.of(x.astype(np.float64))])
     with pytest.raises(FeedError, match=r"output 'y': expected float32\[3, 4\], got float32\[4, 4\]"):
         program.run_device([there], [DeviceArray.empty((4, 4), np.float32)])
+    part = DeviceArray(there.address + 4, (2, 4), np.dtype(np.float32), there)  # begins at no multiple of 16 bytes
+    np.testing.assert_array_equal(program.run([part])[0].numpy(), x.reshape(-1)[1:9].reshape(2, 4) * weights**2)
+    with pytest.raises(RunError, match="an address on the GPU is no multiple of 16 bytes"):
+        program.run_device([there], [DeviceArray(into.address + 4, (3, 4), into.dtype, into)])
     waits = cuda.calls.count("cuStreamSynchronize")
     program.run_device([there], [into], stream=0x5)
     assert cuda.calls.count("cuStreamSynchronize") == waits
@@ -368,7 +372,8 @@ class _Packed:
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.array.__dlpack_device__()
 
-    def __dlpack__(self) -> Any:
+    def __dlpack__(self, stream: int) -> Any:
+        assert stream == 1
         return self.array.__dlpack__()
 
 

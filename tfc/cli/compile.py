@@ -38,11 +38,13 @@ examples:
                                             runs on every x86-64 with AVX2
   tfc-compile model.onnx -o model.o --target=aarch64-linux-gnu
                                             for another machine
+  tfc-compile model.onnx -o model.so --device gpu --cpu=sm_90
+                                            runs on an NVIDIA GPU, called as on a CPU
   tfc-compile model.onnx --shape x=1x3x224x224
                                             fix the extents of an input
   tfc-compile model.onnx --shape x=batch,3,224,224
                                             ... or name one: any batch size, one library
-  tfc-compile model.onnx --emit=tfc         look at a stage: tfc, kernel, host, llvm, asm
+  tfc-compile model.onnx --emit=tfc         look at a stage: tfc, kernel, host, llvm, asm; ptx on a GPU
   tfc-compile model.onnx --emit=tfc -o model.mlir
                                             ... with the constants beside it, for tfc-opt
   tfc-compile model.onnx --time-report      what each pass took
@@ -59,7 +61,7 @@ exit status: 0 done; 1 an error in the model or the file system; 2 an error on t
 STAGES = {"tfc": "", "kernel": "optimise,fusion,kernels", "host": "optimise,lower"}
 """Forms of --emit that are modules, and the passes that lead there."""
 
-TEXTS = ("llvm", "asm")
+TEXTS = ("llvm", "asm", "ptx")
 _REPRODUCED = 1 << 26
 """Model files below this size have a copy kept while passes run, to reproduce a crash from."""
 
@@ -108,7 +110,10 @@ def _parser() -> argparse.ArgumentParser:
 
     machine = parser.add_argument_group("the machine that code is for")
     machine.add_argument(
-        "--cpu", metavar="NAME", help="native (the default), x86-64-v3, x86-64-v4, ..."
+        "--cpu", metavar="NAME", help="native (the default), x86-64-v3, x86-64-v4, ...; of GPUs sm_80, sm_90, ..."
+    )
+    machine.add_argument(
+        "--device", metavar="NAME", help="where all of the model runs: cpu or gpu; what --cpu is if left out"
     )
     machine.add_argument(
         "--target", metavar="TRIPLE", help="aarch64-linux-gnu, ...; this machine's"
@@ -122,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(given: argparse.Namespace) -> int:
     form, output = _destination(given)
     options = _options(given, output)
-    if output != "-" and form not in STAGES:
+    if output != "-" and form not in (*STAGES, "ptx"):
         from tfc.codegen.artifact.write import check_output
 
         check_output(output, form)  # before the work, not after it
@@ -130,6 +135,12 @@ def _run(given: argparse.Namespace) -> int:
     with Progress(quiet=given.quiet) as progress:
         if form in STAGES:
             _emit_module(given, options, form, output, progress)
+            return 0
+        if form == "ptx":
+            from tfc.cli.emission import emit_kernels
+
+            module = _lowered(given, options, STAGES["kernel"], progress)
+            write_output(output, emit_kernels(module, form, None, options.gpu))
             return 0
         binary = _compiled(given, options, progress)
         compiled = time.perf_counter()
@@ -176,10 +187,16 @@ def _options(given: argparse.Namespace, output: str) -> Options:
     """The compiler's options; what can be wrong with them is said before any work."""
     from tfc.codegen.artifact.manifest import check_name, model_name
     from tfc.codegen.cpu.targets import Target
+    from tfc.codegen.gpu.targets import is_gpu
     from tfc.errors import OptionError
-    from tfc.options import Options
+    from tfc.options import Options, choose_device
 
-    target = Target.parse(given.target, given.cpu)
+    if is_gpu(given.target, None):  # the kernels' triple; the host is this machine
+        given.target, given.device = None, given.device or "gpu"
+    if given.emit == "ptx" or output.endswith(".ptx"):
+        given.device = given.device or "gpu"
+    device = choose_device(given.device, given.cpu)
+    target = Target.parse(given.target, device["cpu"])
     if given.profile_report and target.arch != Target.parse().arch:
         raise OptionError(f"--profile-report runs the model here, and {target.triple} is elsewhere")
     if not given.threads.isascii() or not given.threads.isdigit():
@@ -188,7 +205,7 @@ def _options(given: argparse.Namespace, output: str) -> Options:
         check_name(given.name)
     return Options(
         name=given.name or model_name(Path(given.file if output == "-" else output).stem),
-        cpu=given.cpu,
+        **device,
         target=given.target,
         threads=int(given.threads),
         shapes=dict(map(read_shape, given.shape)),

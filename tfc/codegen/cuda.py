@@ -39,7 +39,7 @@ from tfc.dims import Dim, evaluate
 from tfc.errors import OptionError
 from tfc.runtime import driver_api
 
-NO_DRIVER, NO_GPU, OLD_GPU, NO_GPU_MEMORY = -20, -21, -22, -23
+NO_DRIVER, NO_GPU, OLD_GPU, NO_GPU_MEMORY, MISALIGNED = -20, -21, -22, -23, -24
 GPU_ERROR = -10000
 """Codes of the interface; ``GPU_ERROR - r`` is the driver's result ``r``, where none of the others is about it."""
 
@@ -52,6 +52,9 @@ IN, BACK, WITHIN = range(3)
 
 ALIGNMENT = 256
 """Bytes of whose multiples a buffer in device memory begins."""
+
+WIDEST = kernel.WIDEST
+"""The same of inputs and outputs of the caller's: one access of a thread."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def errors(cpu: str) -> Iterator[ErrorMessage]:
     yield ErrorMessage(NO_GPU, f"this machine has no such GPU: its CUDA driver finds too few; {made}")
     yield ErrorMessage(OLD_GPU, f"the GPU's compute capability is not {needs} or later; {made}")
     yield ErrorMessage(NO_GPU_MEMORY, "out of memory on the GPU")
+    yield ErrorMessage(MISALIGNED, f"an address on the GPU is no multiple of {WIDEST} bytes")
 
 
 def device_of(program: host.ProgramOp) -> str:

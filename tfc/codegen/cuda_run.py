@@ -19,10 +19,12 @@ from tfc.codegen.cuda import (
     ARENA,
     BACK,
     IN,
+    MISALIGNED,
     NO_GPU_MEMORY,
     STAGING,
     STATUS,
     WEIGHTS,
+    WIDEST,
     WITHIN,
     Layout,
     begin_copy,
@@ -223,7 +225,18 @@ def _arrays(layout: Layout) -> list[tuple[int, str]]:
 
 def _run_device(name: str, layout: Layout, reports: bool) -> str:
     code = new_code()
-    leave_if(code, code.op("icmp eq ptr %model, null"), f"i32 {NULL_POINTER}")
+    missing = code.op("icmp eq ptr %model, null")
+    for count, array in _arrays(layout)[:2]:
+        if count:
+            missing = code.op(f"or i1 {missing}, {code.op(f'icmp eq ptr {array}, null')}")
+    leave_if(code, missing, f"i32 {NULL_POINTER}")
+    bits = "0"
+    for count, array in _arrays(layout)[:2]:
+        for k in range(count):
+            address = code.op(f"load i64, ptr {code.at('ptr', array, str(k))}, align 8")
+            bits = code.op(f"or i64 {bits}, {address}")
+    odd = code.op(f"and i64 {bits}, {WIDEST - 1}")
+    leave_if(code, code.op(f"icmp ne i64 {odd}, 0"), f"i32 {MISALIGNED}")
     gpu, own = entered(code)
     none = code.op("icmp eq ptr %given, null")
     stream = code.op(f"select i1 {none}, ptr {own}, ptr %given")

@@ -338,10 +338,12 @@ class _Lowering:
     # Rows of arrays
 
     def row(self, op: GatherOp) -> None:
-        """A row is where it stands, unless the array may be written before the row is read."""
+        """A row is where it stands, unless the array may be written before the row is read; or on a device, whose
+        kernels expect buffers to begin at multiples of more than an element."""
         array = self.buffer(op.x)
         view = self.emit(self.row_of(array, op, op.x, op.indices), op)
-        if any(isinstance(use.operation, UpdateRowOp) for use in op.x.uses):
+        written = any(isinstance(use.operation, UpdateRowOp) for use in op.x.uses)
+        if written or host.memory_of(array) != host.HOST:
             self.copy(view, self.fresh(op.result, op), op.result.type, op)
         else:
             self.buffers[op.result] = view

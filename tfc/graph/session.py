@@ -35,6 +35,7 @@ from tfc.graph.source import describe, here, name_of, quoted
 from tfc.graph.specialise import Request, as_feed, extract
 from tfc.graph.stores import reset, store_of
 from tfc.options import check_mode
+from tfc.runtime.cuda import gpus_here
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -44,7 +45,8 @@ class ConfigProto:
 
     Args:
         allow_soft_placement: run nodes elsewhere whose device is not there.
-        device_count: how many devices of each type there are: ``{"CPU": 2}`` makes two virtual ones.
+        device_count: how many devices of each type there are: ``{"CPU": 2}`` makes two virtual ones. GPUs are
+            those that the CUDA driver finds where this does not say it.
         lossy_transfers: send the upper 16 bits of f32 values from device to device.
         placement_costs: a file with measured costs, by which operations are placed that ask for no device.
         intra_op_parallelism_threads: threads of a run; 0 for 1.
@@ -71,7 +73,7 @@ class ConfigProto:
         self.device_count = dict(device_count or {})
         self.placement = Placement(
             cpus=max(self.device_count.get("CPU", 1), 1),
-            gpus=self.device_count.get("GPU", 0),
+            gpus=self.device_count["GPU"] if "GPU" in self.device_count else gpus_here(),
             soft=allow_soft_placement,
             lossy=lossy_transfers,
             costs=placement_costs,
@@ -333,9 +335,9 @@ class Session:
             entry.sets = set()
         return values
 
-    def _storage(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """The array that holds a variable."""
-        return self._store.array(name, shape, dtype)
+    def _storage(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], memory: str | None = None) -> Any:
+        """The array that holds a variable, in ``memory`` where a program binds it."""
+        return self._store.array(name, shape, dtype, memory)
 
     def _check_initialized(self, entry: Entry) -> None:
         for variable, reader in list(entry.reads.items()):

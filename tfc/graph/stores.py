@@ -7,6 +7,9 @@
 A session without a target has a store of its own, which ends with it. Sessions of one target share a
 store, in which a variable is found by its name, of whatever graph; `tf.container` tells apart what would have
 one name.
+
+A variable is in the memory in which the first program that uses it has it: the host's (an array of numpy), or that
+of a GPU (`tfc.runtime.cuda.DeviceArray`).
 """
 
 from __future__ import annotations
@@ -33,23 +36,37 @@ class Store:
     """Values of variables by name, and which of them have been given."""
 
     def __init__(self) -> None:
-        self.arrays: dict[str, Array] = {}
+        self.arrays: dict[str, Any] = {}
+        self.bound: set[str] = set()
+        """The variables that programs use where they are."""
         self.initialized: set[str] = set()
         self.state = State()
         self.sessions: WeakSet[Session] = WeakSet()
 
-    def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], memory: str | None = None) -> Any:
         """The array that holds a variable.
 
+        Args:
+            memory: where a program wants it: ``GPU:0``, or empty for the host's memory; wherever it is for None.
+
         Raises:
-            RunError: another session has it in another shape or type.
+            RunError: another session has it in another shape or type, or another program in another memory.
         """
         if (known := self.arrays.get(name)) is None:
-            known = self.arrays.setdefault(name, np.zeros(shape, dtype))
+            known = self.arrays.setdefault(name, _placed(np.zeros(shape, dtype), memory or ""))
         if known.shape != shape or known.dtype != dtype:
             kept = f"{known.dtype} {list(known.shape)}"
             help = "tf.container keeps variables apart that have one name"
             raise RunError(f"the variable '{name}' is {kept} in another session, not {dtype} {list(shape)}", help=help)
+        if memory is None:
+            return known
+        if (there := memory_of(known)) != memory:
+            if name in self.bound:
+                places = [m or "the host" for m in (there, memory)]
+                help = "tf.device around the variable says where it is for all runs"
+                raise RunError(f"the variable '{name}' is on {places[0]}, and a run wants it on {places[1]}", help=help)
+            known = self.arrays[name] = _placed(np.asarray(known), memory)
+        self.bound.add(name)
         return known
 
     def forget(self, containers: Sequence[str] | None = None) -> None:
@@ -58,7 +75,21 @@ class Store:
             container = name.partition(SEPARATOR)[0] if SEPARATOR in name else ""
             if containers is None or container in containers:
                 del self.arrays[name]
+                self.bound.discard(name)
                 self.initialized.discard(name)
+
+
+def memory_of(array: Any) -> str:
+    """The memory that an array of a store is in: of a GPU (``GPU:0``), or empty for the host's."""
+    return "" if isinstance(array, np.ndarray) else f"GPU:{array.ordinal}"
+
+
+def _placed(array: Array, memory: str) -> Any:
+    if not memory:
+        return array
+    from tfc.runtime.cuda import DeviceArray
+
+    return DeviceArray.of(array, int(memory.rpartition(":")[2]))
 
 
 _stores: dict[str, Store] = {}

@@ -52,10 +52,15 @@ def given_table() -> int:
 
 def is_available() -> bool:
     """Whether there is a driver, and a GPU that it can use."""
+    return gpus_here() > 0
+
+
+def gpus_here() -> int:
+    """How many GPUs this machine has, as far as its driver says; 0 without one."""
     try:
-        return driver().count() > 0
+        return driver().count()
     except RunError:
-        return False
+        return 0
 
 
 @cache
@@ -258,6 +263,14 @@ class DeviceArray:
         driver().to_host(found, self.address, self.ordinal)
         return found
 
+    def clone(self) -> DeviceArray:
+        """A copy on the device."""
+        made, found = DeviceArray.empty(self.shape, self.dtype, self.ordinal), driver()
+        if self.nbytes:
+            found.call("cuMemcpyDtoDAsync_v2", made.address, self.address, self.nbytes, None)
+            found.call("cuStreamSynchronize", None)
+        return made
+
     def copy(self) -> Array:
         """The same, by the name that numpy's arrays have for it."""
         return self.numpy()
@@ -310,7 +323,7 @@ def is_on_device(value: Any) -> bool:
 
 
 def as_device_array(value: Any) -> DeviceArray:
-    """An array of any library in device memory, in place.
+    """An array of any library in device memory, in place, once what it is computed by is done.
 
     Raises:
         FeedError: it is not dense, or masked.
@@ -318,11 +331,23 @@ def as_device_array(value: Any) -> DeviceArray:
     if isinstance(value, DeviceArray):
         return value
     if hasattr(value, "__dlpack__") and value.__dlpack_device__()[0] == CUDA:
-        found = imported(value)
+        found = imported(value, _LEGACY)
+        _wait(_LEGACY, found.device[1])
         return DeviceArray(found.address, found.shape, found.dtype, found, found.device[1])
     about = cast("dict[str, Any]", value.__cuda_array_interface__)
     dtype, shape, strides = np.dtype(about["typestr"]), tuple(about["shape"]), about.get("strides")
     dense = tuple(dtype.itemsize * math.prod(shape[k + 1 :]) for k in range(len(shape)))
     if about.get("mask") is not None or (strides is not None and tuple(strides) != dense and math.prod(shape)):
         raise FeedError(f"expected a dense array, got strides of {strides}", help="make a contiguous copy of it")
+    if (stream := about.get("stream")) is not None:
+        _wait(stream, 0)
     return DeviceArray(about["data"][0], shape, dtype, value)
+
+
+_LEGACY = 1
+"""The stream that waits for the usual ones of its context, as both protocols and the driver number it."""
+
+
+def _wait(stream: int, ordinal: int) -> None:
+    driver().enter(ordinal)
+    driver().call("cuStreamSynchronize", stream)

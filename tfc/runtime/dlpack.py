@@ -109,13 +109,16 @@ class Imported:
     device: tuple[int, int]
 
 
-def imported(value: Any) -> Imported:
+def imported(value: Any, stream: int | None = None) -> Imported:
     """The array behind ``__dlpack__`` of ``value``, in place.
+
+    Args:
+        stream: of the device, on which the array shall be complete.
 
     Raises:
         FeedError: it is not dense, or of a type that numpy does not have.
     """
-    capsule = value.__dlpack__()
+    capsule = value.__dlpack__() if stream is None else value.__dlpack__(stream=stream)
     place = _pointer(capsule, _NAME)
     managed = _Managed.from_address(place)
     tensor = managed.tensor

@@ -40,6 +40,9 @@ Extents: TypeAlias = tuple[int, ...]
 Address = Callable[[str], int]
 """The address of a symbol; 0 where there is none."""
 
+WIDEST = 16
+"""Bytes of whose multiples arrays on a GPU begin."""
+
 _MOST_SHAPES = 256
 """How many sets of named dims have their shapes kept."""
 
@@ -176,7 +179,7 @@ class Program:
             return self.run([np.asarray(a) if is_on_device(a) else a for a in arrays], out)
         ordinal = int(memories.pop().rpartition(":")[2])
         fed = [
-            as_device_array(a) if is_on_device(a) else DeviceArray.of(self._adapted(k, a), ordinal)
+            _aligned(as_device_array(a)) if is_on_device(a) else DeviceArray.of(self._adapted(k, a), ordinal)
             for k, a in enumerate(arrays)
         ]
         shapes = self._shapes if self._shapes is not None else self._resolve(fed)
@@ -408,6 +411,11 @@ class Program:
         wanted = _typed(shape, self._dtypes[index])
         message = f"input {port.name!r}: expected {wanted}, got {_typed(got.shape, got.dtype)}"
         return FeedError(message, where=self._where.get(port.name, ""), help=help)
+
+
+def _aligned(array: Any) -> Any:
+    """``array``, or a copy of it that begins where kernels expect it: a part of another one may begin anywhere."""
+    return array if array.address % WIDEST == 0 else array.clone()
 
 
 def _fail(
