@@ -138,7 +138,8 @@ class Compiled:
 
     @property
     def variables(self) -> dict[str, Array]:
-        """The variables by name: arrays that are the model's state, to be read and written."""
+        """The variables by name: arrays that are the model's state, to be read and written. On a GPU they are
+        `tfc.runtime.cuda.DeviceArray`."""
         ports = self._program.manifest.variables
         return {p.name: self._program.variable(k) for k, p in enumerate(ports)}
 
@@ -155,7 +156,7 @@ class Compiled:
         """
         from tfc.checkpoint.bundle import write_bundle
 
-        write_bundle(path, self.variables)
+        write_bundle(path, {n: np.asarray(v) for n, v in self.variables.items()})
 
     def restore_variables(self, path: str | os.PathLike[str]) -> None:
         """Read the variables from a checkpoint: all of them, or none if one does not fit.
@@ -190,6 +191,7 @@ def compile(
     name: str | None = None,
     shapes: Mapping[str, Sequence[int | str]] | None = None,
     cpu: str | None = None,
+    device: str | None = None,
     threads: int = 1,
     check_effects: str = "error",
     memory_limit: int | None = None,
@@ -205,7 +207,9 @@ def compile(
             placeholders that the outputs need where it is left out.
         name: the prefix of symbols; made from the file's name where it is left out.
         shapes: extents that replace an input's declared ones; texts name dims.
-        cpu: what code is generated for, "native" if left out.
+        cpu: what code is generated for, "native" if left out; or the GPU ("sm_90").
+        device: where all of the model runs: "cpu" or "gpu" (or "gpu:1"); what ``cpu`` is if left out. On a GPU
+            it takes and gives numpy's arrays, or arrays of any library that are there already (`tfc.runtime.cuda`).
         threads: how many threads a run uses.
         check_effects: what is done about accesses to a variable that have no order: "error", "warn", or
             "order", which keeps the order in which they were made.
@@ -220,21 +224,21 @@ def compile(
     from tfc.codegen.artifact.manifest import model_name
     from tfc.compiler import load as load_in_process
     from tfc.compiler import lower
-    from tfc.options import Options
+    from tfc.options import Options, choose_device
 
     if name is None:
         stem = os.path.splitext(os.path.basename(model))[0] if isinstance(model, str | os.PathLike) else "model"
         name = model_name(stem)
+    check_fits(cpu)
     options = Options(
         name=name,
-        cpu=cpu,
+        **choose_device(device, cpu),
         threads=threads,
         shapes={k: [_extent(k, d) for d in v] for k, v in (shapes or {}).items()},
         check_effects=check_effects,
         memory_limit=memory_limit,
         validate_each_pass=validate_each_pass,
     )
-    check_fits(cpu)
     lowered = lower(as_module(model, feeds, options, session), options)
     return Compiled(load_in_process(lowered), lowered)
 
@@ -242,7 +246,10 @@ def compile(
 def check_fits(cpu: str | None) -> None:
     """Raises an OptionError where code for ``cpu`` is none for this kind of machine."""
     from tfc.codegen.cpu.targets import Target
+    from tfc.codegen.gpu.targets import is_gpu
 
+    if is_gpu(None, cpu):
+        return
     asked, here = Target.parse(cpu=cpu).arch, Target.parse().arch
     if asked != here:
         raise OptionError(

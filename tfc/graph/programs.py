@@ -53,14 +53,14 @@ def no_call(*_fed: Any) -> Any:
     return NotImplemented
 
 
-Storage: TypeAlias = Callable[[str, tuple[int, ...], "np.dtype[Any]"], Array]
-"""The array that holds the variable of a name, shape and dtype."""
+Storage: TypeAlias = Callable[[str, tuple[int, ...], "np.dtype[Any]", str], Any]
+"""The array that holds the variable of a name, shape and dtype, in a memory (see `tfc.graph.stores`)."""
 
 
 def compiled(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
     """Machine code for this process, whose variables are the session's arrays."""
     from tfc.compiler import load, lower
-    from tfc.options import Options
+    from tfc.options import Options, this_gpu
     from tfc.runtime import program as runtime
 
     place(found, config)
@@ -70,11 +70,12 @@ def compiled(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
         check_effects=config.check_effects,
         memory_limit=config.memory_limit,
         placement=config.placement,
+        gpu=this_gpu() if config.placement.gpus else None,
     )
     program = load(lower(found.module, options))
     for k, port in enumerate(program.manifest.variables):
         shape = tuple(d for d in port.shape if isinstance(d, int))
-        program.bind_variable(k, storage(port.name, shape, runtime.dtype_of(port.dtype)))
+        program.bind_variable(k, storage(port.name, shape, runtime.dtype_of(port.dtype), port.memory))
     scalars = [k for k, port in enumerate(program.manifest.outputs) if not port.shape]
     return Runnable(program.run, scalars, program)
 
@@ -87,7 +88,7 @@ def interpreted(found: Extract, storage: Storage, config: ConfigProto) -> Runnab
     check(found.module, config.check_effects)
     place(found, config)
     held = {
-        op.variable.data: storage(op.variable.data, *_static(op.content))
+        op.variable.data: storage(op.variable.data, *_static(op.content), "")
         for op in found.module.walk()
         if isinstance(op, VariableOp)
     }
