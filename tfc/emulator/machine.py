@@ -208,8 +208,7 @@ class Module:
         for v in self.parsed.variables:
             if v.space == "shared":
                 start = -(-self.shared_size // v.align) * v.align
-                self.symbols[v.name] = ("shared", start)
-                self.shared_size = start + max(v.size, 0)
+                self.symbols[v.name], self.shared_size = ("shared", start), start + max(v.size, 0)
             else:
                 start = -(-self.globals_size // v.align) * v.align
                 self.symbols[v.name] = ("globals", start)
@@ -241,12 +240,13 @@ class Module:
         if not function.entry:
             raise KeyError(name)
         flow = Flow(inlined(self.parsed, function))
-        # Variables of extent 0 (dynamic shared memory) begin behind all that have one.
-        own = sum(v.size + v.align for v in flow.function.variables if v.space == "shared")
-        dynamic = -(-(self.shared_size + own) // 128) * 128 if self.shared_size + own else 0
-        symbols = dict(self.symbols)
-        symbols |= {v.name: ("shared", dynamic) for v in self.parsed.variables if v.size < 0}
-        t = Translator(flow, symbols, self.shared_size, checked)
+        t = Translator(flow, self.symbols, self.shared_size, checked)
+        # Variables without extent (dynamic shared memory) begin behind all that have one.
+        open_ended = [v for v in self.parsed.variables if v.size < 0]
+        for v in open_ended:
+            t.shared_size = -(-t.shared_size // v.align) * v.align
+        for v in open_ended:
+            t.symbols[v.name] = ("shared", t.shared_size)
         body = t.function(RULES)
         text = "\n".join([*(h for n, h in t.helpers.items() if n not in _DECLARED), _HELPERS, body])
         params, offset = list[tuple[int, int]](), 0
@@ -256,7 +256,7 @@ class Module:
             offset += p.size
         grains = (t.shared_grain.bit_length() - 1, t.global_grain.bit_length() - 1)
         return Kernel(
-            name, _compiled(text), params, t.sites, t.frame_size, t.local_size, dynamic, function.max_threads,
+            name, _compiled(text), params, t.sites, t.frame_size, t.local_size, t.shared_size, function.max_threads,
             grains, text,
         )  # fmt: skip
 

@@ -754,6 +754,10 @@ init:
   call void @put_field(ptr %f, i64 $tid_x, i32 %x)
   call void @put_field(ptr %f, i64 $tid_y, i32 %y)
   call void @put_field(ptr %f, i64 $tid_z, i32 %z)
+  %f.block = getelementptr i8, ptr %f, i64 $f_block_time
+  store i64 %start, ptr %f.block
+  %f.warp = getelementptr i8, ptr %f, i64 $warp_time
+  store i64 %start, ptr %f.warp
   %x.more = add i32 %x, 1
   %x.over = icmp eq i32 %x.more, %nx
   %x.new = select i1 %x.over, i32 0, i32 %x.more
