@@ -20,6 +20,7 @@ from tfc.codegen.cpu.ir import Kind, Module, Shape, element_name
 from tfc.codegen.cpu.translate import RULES as SHARED_RULES
 from tfc.codegen.cpu.translate import Rule, Translator
 from tfc.codegen.gpu import lanes, matrix, memory, threads
+from tfc.codegen.gpu.library import GpuModule
 from tfc.codegen.gpu.memory import GLOBAL
 from tfc.codegen.gpu.targets import GpuTarget
 from tfc.dialects import kernel
@@ -30,7 +31,7 @@ def translate(
 ) -> str:
     """LLVM IR of some kernels; see `tfc.codegen.gpu.ptx.ptx` for the arguments."""
     # What is shared of code generation asks a target for a few facts, which both kinds have.
-    module = Module(target, [] if messages is None else messages)  # pyright: ignore[reportArgumentType]
+    module = GpuModule(target, [] if messages is None else messages)  # pyright: ignore[reportArgumentType]
     for function in functions:
         module.bodies.append(GpuTranslator(module).function(function))
     return module.text
@@ -91,6 +92,9 @@ class GpuTranslator(Translator):
         self.block(entry)
         body = "\n".join([*code.entry, *code.lines])
         head = f"define ptx_kernel void @{self.name}({', '.join(parameters)})"
+        if any(isinstance(o, kernel.OuterOp | kernel.MmaOp) for o in op.walk()):
+            # Sums stay in registers: one block at a time is enough, before any of them is spilled for a second one.
+            head += ' "nvvm.minctasm"="1"'
         return f'{head} nounwind "nvvm.reqntid"="{op.block.value.data}" {{\nentry:\n{body}\n  ret void\n}}\n'
 
 
