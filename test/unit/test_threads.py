@@ -221,6 +221,29 @@ def test_each_iteration_runs_once_whatever_the_timing() -> None:
     assert not wrong
 
 
+def test_beside_busy_processes() -> None:
+    """Threads that stand in line are moved to where there is a core, and may run anywhere afterwards."""
+    text = f'target triple = "{TARGET.triple}"\n{COUNT}{pool_llvm(TARGET.triple, exported=True)}'
+    code = load_object(compile_llvm(text, TARGET))
+    p, i32, i64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+    parallel = ctypes.CFUNCTYPE(None, p, p, i64, i64, i32)(code.address("tfc_parallel"))
+    assert ctypes.CFUNCTYPE(i32, i32)(code.address("tfc_pool_acquire"))(3) == 0
+    cores = os.sched_getaffinity(0)
+    counters = np.zeros(1 << 18, np.int64)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        for _ in range(400):
+            parallel(code.address("count"), counters.ctypes.data, len(counters), 64, 3)
+            time.sleep(0.0003)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert counters.tolist() == [400] * len(counters)
+    assert all(os.sched_getaffinity(int(t)) == cores for t in os.listdir("/proc/self/task"))
+    ctypes.CFUNCTYPE(None)(code.address("tfc_pool_release"))()
+
+
 SHORT_OF_MEMORY = """
 import os, resource, sys
 import numpy as np

@@ -11,15 +11,23 @@
 ;   sleep   an idle worker watches `state` for ${spin_ns} ns, then waits on a condition. Each side
 ;           first announces (sleepers, state), then looks (state, sleepers), all seq_cst, so
 ;           that no wake-up is lost. The caller waits for the active ones in the same way.
+;   cores   where the machine is busy, a worker may stand in line behind somebody else while it holds
+;           a chunk, or behind the caller, whom it then keeps from working. So a worker that finds
+;           itself on the caller's core goes to another, and a caller that has waited for ${spin_ns} ns
+;           calls those that are at work, but whose processor time stands still, to its own core.
 ;   busy    a run that finds the pool at work executes serially.
 ;   kept    workers with a number from here on end; so do those of a request that failed half-way.
 ;   users   handles that hold threads. The last one to go joins the workers, so a shared object
 ;           can be unloaded. A forked child has no workers: its runs are serial until it makes
 ;           a handle of its own.
 
+; Of a worker: its number in the system, whether it is at work and whether it was called away, where it may run.
+%tfc_place = type { i32, i32, i32, [13 x i32], [16 x i64], [64 x i8] }
+
 @tfc_state = internal global i64 0, align 64
 @tfc_next = internal global i64 0, align 64
 @tfc_job = internal global [4 x i64] zeroinitializer, align 64
+@tfc_core = internal global i32 0, align 4
 @tfc_busy = internal global i32 0, align 64
 @tfc_sleepers = internal global i32 0, align 64
 @tfc_waiting = internal global i32 0, align 4
@@ -31,6 +39,7 @@
 @tfc_mutex = internal global [64 x i8] zeroinitializer, align 64
 @tfc_wake = internal global [64 x i8] zeroinitializer, align 64
 @tfc_done = internal global [64 x i8] zeroinitializer, align 64
+@tfc_places = internal global [${max_threads} x %tfc_place] zeroinitializer, align 64
 @tfc_handles = internal global [${max_threads} x i64] zeroinitializer, align 64
 
 declare i32 @pthread_create(ptr, ptr, ptr, ptr) nounwind
@@ -46,11 +55,19 @@ declare i32 @pthread_cond_broadcast(ptr) nounwind
 declare i32 @clock_gettime(i32, ptr) nounwind
 declare i32 @sched_yield() nounwind
 declare i32 @getpid() nounwind
+${cores}
 ${declarations}
 
 define internal i64 @tfc_now() nounwind {
+  %now = call i64 @tfc_clock(i32 ${monotonic})
+  ret i64 %now
+}
+
+; Nanoseconds on a clock; always the same where there is no such clock.
+define internal i64 @tfc_clock(i32 %clock) nounwind {
   %time = alloca [2 x i64], align 8
-  %ok = call i32 @clock_gettime(i32 ${monotonic}, ptr %time)
+  store [2 x i64] zeroinitializer, ptr %time, align 8
+  %ok = call i32 @clock_gettime(i32 %clock, ptr %time)
   %seconds = load i64, ptr %time, align 8
   %at = getelementptr i64, ptr %time, i64 1
   %nanos = load i64, ptr %at, align 8
@@ -112,12 +129,157 @@ exit:
   ret void
 }
 
+; Whether the set of cores %set has core %core, and a set without the others; one with all but it if %but.
+define internal i1 @tfc_cores(ptr %set, i32 %core, ptr %result, i1 %but) nounwind {
+entry:
+  %low = icmp ult i32 %core, 1024
+  br i1 %low, label %copy, label %none
+copy:
+  %word = lshr i32 %core, 6
+  %bit = and i32 %core, 63
+  %bit64 = zext i32 %bit to i64
+  %one = shl i64 1, %bit64
+  br label %fill
+fill:
+  %k = phi i32 [ 0, %copy ], [ %k1, %fill ]
+  %from = getelementptr i64, ptr %set, i32 %k
+  %to = getelementptr i64, ptr %result, i32 %k
+  %all = load i64, ptr %from, align 8
+  %here = icmp eq i32 %k, %word
+  %single = select i1 %here, i64 %one, i64 0
+  %rest = xor i64 %single, -1
+  %wanted = select i1 %but, i64 %rest, i64 %single
+  %kept = and i64 %all, %wanted
+  store i64 %kept, ptr %to, align 8
+  %k1 = add i32 %k, 1
+  %done = icmp eq i32 %k1, 16
+  br i1 %done, label %look, label %fill
+look:
+  %place = getelementptr i64, ptr %set, i32 %word
+  %was = load i64, ptr %place, align 8
+  %masked = and i64 %was, %one
+  %has = icmp ne i64 %masked, 0
+  ret i1 %has
+none:
+  ret i1 false
+}
+
+; Go to another core than %core, where there is one that this thread may use.
+define internal void @tfc_leave(i32 %core) nounwind {
+entry:
+  %all = alloca [16 x i64], align 8
+  %others = alloca [16 x i64], align 8
+  %got = call i32 @sched_getaffinity(i32 0, i64 128, ptr %all)
+  %known = icmp sge i32 %got, 0
+  br i1 %known, label %choose, label %exit
+choose:
+  %has = call i1 @tfc_cores(ptr %all, i32 %core, ptr %others, i1 true)
+  br i1 %has, label %go, label %exit
+go:
+  %moved = call i32 @sched_setaffinity(i32 0, i64 128, ptr %others)
+  %back = call i32 @sched_setaffinity(i32 0, i64 128, ptr %all)
+  br label %exit
+exit:
+  ret void
+}
+
+; Call the workers that are at work, and wait for a core, to this one, which the caller is about to leave idle.
+define internal void @tfc_call() nounwind {
+entry:
+  %here = alloca [16 x i64], align 8
+  %owner = load i32, ptr @tfc_owner, align 4
+  %self = call i32 @getpid()
+  %ours = icmp eq i32 %owner, %self
+  br i1 %ours, label %find, label %exit
+find:
+  %core = call i32 @sched_getcpu()
+  %workers = load i32, ptr @tfc_workers, align 4
+  br label %next
+next:
+  %k = phi i32 [ 0, %find ], [ %k1, %skip ]
+  %more = icmp slt i32 %k, %workers
+  br i1 %more, label %look, label %exit
+look:
+  %place = getelementptr %tfc_place, ptr @tfc_places, i32 %k
+  %p_busy = getelementptr %tfc_place, ptr %place, i32 0, i32 1
+  %busy = load atomic i32, ptr %p_busy seq_cst, align 4
+  %works = icmp ne i32 %busy, 0
+  br i1 %works, label %where, label %skip
+where:
+  %id = load i32, ptr %place, align 4
+  %flipped = xor i32 %id, -1
+  %high = shl i32 %flipped, 3
+  %clock = or i32 %high, 6 ; of the processor time of a thread
+  %first = call i64 @tfc_clock(i32 %clock)
+  br label %watch
+watch:
+  %i = phi i32 [ 0, %where ], [ %i1, %watch ]
+  call void @tfc_relax()
+  %i1 = add i32 %i, 1
+  %again = icmp ult i32 %i1, 16
+  br i1 %again, label %watch, label %compare
+compare:
+  %second = call i64 @tfc_clock(i32 %clock)
+  %stands = icmp eq i64 %first, %second
+  br i1 %stands, label %ask, label %skip
+ask:
+  %p_set = getelementptr %tfc_place, ptr %place, i32 0, i32 4
+  %got = call i32 @sched_getaffinity(i32 %id, i64 128, ptr %p_set)
+  %known = icmp sge i32 %got, 0
+  br i1 %known, label %may, label %skip
+may:
+  %has = call i1 @tfc_cores(ptr %p_set, i32 %core, ptr %here, i1 false)
+  br i1 %has, label %come, label %skip
+come:
+  %p_called = getelementptr %tfc_place, ptr %place, i32 0, i32 2
+  store i32 1, ptr %p_called, align 4
+  %moved = call i32 @sched_setaffinity(i32 %id, i64 128, ptr %here)
+  br label %skip
+skip:
+  %k1 = add i32 %k, 1
+  br label %next
+exit:
+  ret void
+}
+
+; Let the workers that were called run where they did.
+define internal void @tfc_dismiss() nounwind {
+entry:
+  %workers = load i32, ptr @tfc_workers, align 4
+  br label %next
+next:
+  %k = phi i32 [ 0, %entry ], [ %k1, %skip ]
+  %more = icmp slt i32 %k, %workers
+  br i1 %more, label %look, label %exit
+look:
+  %place = getelementptr %tfc_place, ptr @tfc_places, i32 %k
+  %p_called = getelementptr %tfc_place, ptr %place, i32 0, i32 2
+  %called = load i32, ptr %p_called, align 4
+  %was = icmp ne i32 %called, 0
+  br i1 %was, label %back, label %skip
+back:
+  store i32 0, ptr %p_called, align 4
+  %id = load i32, ptr %place, align 4
+  %p_set = getelementptr %tfc_place, ptr %place, i32 0, i32 4
+  %moved = call i32 @sched_setaffinity(i32 %id, i64 128, ptr %p_set)
+  br label %skip
+skip:
+  %k1 = add i32 %k, 1
+  br label %next
+exit:
+  ret void
+}
+
 define internal ptr @tfc_worker(ptr %number) nounwind {
 entry:
   %index = ptrtoint ptr %number to i64
+  %place = getelementptr %tfc_place, ptr @tfc_places, i64 %index
+  %p_busy = getelementptr %tfc_place, ptr %place, i32 0, i32 1
+  %id = call i32 @tfc_thread()
+  store i32 %id, ptr %place, align 4
   br label %idle
 idle:
-  %last = phi i64 [ 0, %entry ], [ %last, %retry ], [ %mine, %run ], [ %mine, %tell ]
+  %last = phi i64 [ 0, %entry ], [ %last, %retry ], [ %mine, %do ], [ %mine, %tell ]
   %start = call i64 @tfc_now()
   %deadline = add i64 %start, ${spin_ns}
   br label %watch
@@ -161,7 +323,17 @@ retry:
   br i1 %j3, label %join, label %idle
 run:
   %mine = lshr i64 %s, 32
+  store atomic i32 1, ptr %p_busy seq_cst, align 4
+  %caller = load i32, ptr @tfc_core, align 4
+  %core = call i32 @sched_getcpu()
+  %same = icmp eq i32 %core, %caller
+  br i1 %same, label %apart, label %do
+apart:
+  call void @tfc_leave(i32 %core)
+  br label %do
+do:
   call void @tfc_work()
+  store atomic i32 0, ptr %p_busy seq_cst, align 4
   %left = atomicrmw sub ptr @tfc_state, i64 1 seq_cst
   %waiting = load atomic i32, ptr @tfc_waiting seq_cst, align 4
   %someone = icmp ne i32 %waiting, 0
@@ -214,6 +386,8 @@ offer:
   store ptr %args, ptr %p_args, align 8
   store i64 %n, ptr %p_n, align 8
   store i64 %chunk, ptr %p_chunk, align 8
+  %core = call i32 @sched_getcpu()
+  store i32 %core, ptr @tfc_core, align 4
   store atomic i64 0, ptr @tfc_next monotonic, align 8
   %old = load atomic i64, ptr @tfc_state monotonic, align 8
   %generation = lshr i64 %old, 32
@@ -258,6 +432,7 @@ spin:
   %late = icmp sgt i64 %now, %deadline
   br i1 %late, label %sleep, label %watch
 sleep:
+  call void @tfc_call()
   %l3 = call i32 @pthread_mutex_lock(ptr @tfc_mutex)
   store atomic i32 1, ptr @tfc_waiting seq_cst, align 4
   br label %check
@@ -272,6 +447,7 @@ wait:
 awake:
   store atomic i32 0, ptr @tfc_waiting seq_cst, align 4
   %l4 = call i32 @pthread_mutex_unlock(ptr @tfc_mutex)
+  call void @tfc_dismiss()
   br label %leave
 leave:
   store atomic i32 0, ptr @tfc_busy seq_cst, align 4
@@ -335,6 +511,8 @@ grow:
   br i1 %enough, label %good, label %create
 create:
   %index = zext i32 %have to i64
+  %fresh = getelementptr %tfc_place, ptr @tfc_places, i64 %index
+  store %tfc_place zeroinitializer, ptr %fresh, align 8
   %place = getelementptr i64, ptr @tfc_handles, i64 %index
   %number = inttoptr i64 %index to ptr
   %failed = call i32 @pthread_create(ptr %place, ptr null, ptr @tfc_worker, ptr %number)

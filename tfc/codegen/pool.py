@@ -31,6 +31,43 @@ _PAUSES = {
     "arm64": ("call void @llvm.aarch64.hint(i32 1)", "declare void @llvm.aarch64.hint(i32)"),
 }
 
+_CORES = """
+declare i64 @syscall(i64, ...) nounwind
+declare i32 @sched_getcpu() nounwind
+declare i32 @sched_getaffinity(i32, i64, ptr) nounwind
+declare i32 @sched_setaffinity(i32, i64, ptr) nounwind
+define internal i32 @tfc_thread() nounwind {
+  %long = call i64 (i64, ...) @syscall(i64 GETTID)
+  %id = trunc i64 %long to i32
+  ret i32 %id
+}
+"""
+"""The number of a thread on Linux, and the cores that it runs on."""
+
+_NO_CORES = """
+define internal i32 @tfc_thread() nounwind {
+  ret i32 0
+}
+define internal i32 @sched_getcpu() nounwind {
+  ret i32 -1
+}
+define internal i32 @sched_getaffinity(i32 %thread, i64 %size, ptr %set) nounwind {
+  ret i32 -1
+}
+define internal i32 @sched_setaffinity(i32 %thread, i64 %size, ptr %set) nounwind {
+  ret i32 -1
+}
+"""
+"""For systems where threads stay where they are put: those functions as that which does nothing."""
+
+_GETTID = {"x86_64": 186, "aarch64": 178}
+"""The number of the system call."""
+
+
+def _cores(triple: str) -> str:
+    number = _GETTID.get(triple.split("-")[0]) if "linux" in triple else None
+    return _NO_CORES if number is None else _CORES.replace("GETTID", str(number))
+
 
 @cache
 def pool_llvm(triple: str, *, exported: bool = False) -> str:
@@ -41,6 +78,7 @@ def pool_llvm(triple: str, *, exported: bool = False) -> str:
     return Template(text).substitute(
         pause=pause,
         declarations=declarations,
+        cores=_cores(triple),
         linkage="" if exported else "internal",
         monotonic=6 if apple else 1,
         sig_setmask=3 if apple else 2,
