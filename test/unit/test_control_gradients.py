@@ -199,6 +199,26 @@ def test_no_influence_through_a_loop() -> None:
     assert tf.gradients(y, x) == [None]
 
 
+@pytest.mark.parametrize("turns", [0, 1, 65, 200])
+def test_of_many_turns_without_a_bound(turns: int) -> None:
+    """More turns than are kept: what is between them is run again."""
+    x, w, end = (tf.placeholder(tf.float64, s) for s in ([2, 4], [4, 4], []))
+    _, y = tf.while_loop(lambda t, a: t < end, lambda t, a: (t + 1.0, tf.sin(tf.matmul(a, w))), [np.float64(0), x])
+    turned = np.linalg.qr(RNG.standard_normal((4, 4)))[0] * 1.2
+    before = [RNG.standard_normal((2, 4))]
+    for _ in range(turns):
+        before.append(np.sin(before[-1] @ turned))
+    to_x, to_w = 2 * before.pop(), np.zeros((4, 4))
+    for a in reversed(before):
+        g = to_x * np.cos(a @ turned)
+        to_x, to_w = g @ turned.T, to_w + a.T @ g
+    with tf.Session() as session:
+        feeds = {x: before[0] if before else to_x / 2, w: turned, end: turns}
+        found = session.run(tf.gradients(tf.reduce_sum(y * y), [x, w]), feeds)
+    np.testing.assert_allclose(found[0], to_x, rtol=1e-9)
+    np.testing.assert_allclose(found[1], to_w, rtol=1e-9)
+
+
 def test_what_cannot_be_kept_is_refused() -> None:
     x = tf.placeholder(tf.float32, [])
     y = tf.while_loop(lambda a: a < 100.0, lambda a: a * (1 + tf.random_uniform([])), [x])

@@ -12,8 +12,8 @@ What the backward pass reads is made again where that is cheap (elementwise work
 not (contractions, sums, random numbers, what a variable held): as further results of the branch or loop itself,
 which is changed in place. A loop keeps it in arrays with a row for each turn, so the most turns
 that it can take have to be known: from a counter that the condition compares with a number or extent.
-Where they are not, each turn's values are computed again from the start: nothing is kept, and ``n`` turns cost
-``n * n / 2``.
+Where they are not, the values of some turns are kept (`checkpoints.py`), and the backward loop computes those
+between again: about three times each, for a thousand turns.
 
 Effects happen once: in the forward pass. So a gradient is asked of the branch or loop that runs, not of
 a copy.
@@ -32,6 +32,7 @@ from xdsl.traits import is_side_effect_free
 
 from tfc.dialects.tfc.activation import ActivationOp, SquaredDifferenceOp
 from tfc.dialects.tfc.base import Emit
+from tfc.dialects.tfc.checkpoints import SLOTS, last_kept, slot_of
 from tfc.dialects.tfc.constant import ConstantOp, IotaOp, scalar_constant, splat, splat_like
 from tfc.dialects.tfc.control import IfOp, RegionOp, UpdateRowOp, WhileOp
 from tfc.dialects.tfc.differentiate import Gradient, MissingGradient, is_real, vjp
@@ -349,9 +350,10 @@ class _Turn:
         kept = self.copy.wanted(nexts, given, again=turns is None)
         counter = _counter(op)
         passed = [*operands[self.count :]]
+        arrays: list[SSAValue] = []
         if turns is None:
-            self._start_again()
-            passed += [v for v in op.carried if isinstance(v.type, TensorType)]
+            arrays, later = self._go_on(counter, 1 + len(nexts))
+            nexts += later
         else:
             passed += self._read_rows(kept, counter, turns)
         one = inside(scalar_constant(1, i64))
@@ -366,10 +368,11 @@ class _Turn:
             g = gs[k] if k < len(gs) else None
             first.append(splat_like(emit, op.results[k], 0) if g is None else g)
         first += [splat_like(emit, operands[k], 0) for k in totals]
+        first += arrays
         back = WhileOp(first, passed, self._condition(), body)
         emit(back)
         results: list[Gradient] = [None] * len(operands)
-        for k, result in zip([*self.active, *totals], back.results[1:], strict=True):
+        for k, result in zip([*self.active, *totals], back.results[1:], strict=False):
             results[k] = result
         return results
 
@@ -398,45 +401,84 @@ class _Turn:
             return self.op.body.block.args[self.carried.index(value)]
         return self.copy.original(value)
 
-    def _start_again(self) -> None:
-        """Give the carried values by running the loop from its start, up to this turn."""
+    def _go_on(self, counter: int, place: int) -> tuple[list[SSAValue], list[SSAValue]]:
+        """Give the carried values by running the loop again from the last turn before this one that is kept.
+
+        Args:
+            place: where arguments of the block may be inserted that the backward loop carries.
+
+        Returns:
+            The arrays of what is kept after the forward loop, and after this turn: the turns that were run again
+            are kept, too.
+        """
         if self.copy.kept:
             raise MissingGradient(
                 "a loop that draws random numbers or reads a variable has no gradient where nothing bounds its turns",
                 help="maximum_iterations=... bounds them",
             )
-        op, source = self.op, self.op.body.block
-        count = len(op.carried)  # with the counter
-        own = [k for k in range(count) if isinstance(op.carried[k].type, TensorType)]
-        starts = [self._argument(op.carried[k].type) for k in own]
-        types = [tensor_type([], i64), *(s.type for s in starts), tensor_type([], i64)]
-        types += [a.type for a in self.invariants]
-        asked, block = Block(arg_types=types), Block(arg_types=types)
-        emit = _emitting(asked, op)
-        more = emit(CompareOp("lt", asked.args[0], asked.args[1 + len(own)]))
-        arguments: dict[SSAValue, SSAValue] = {source.args[k]: block.args[1 + n] for n, k in enumerate(own)}
-        arguments.update(zip(source.args[count:], block.args[2 + len(own) :], strict=True))
-        copy = _Copy(block, arguments)
-        yielded = copy.take(source)
-        emit = _emitting(block, op)
-        following = emit(AddOp(block.args[0], emit(scalar_constant(1, i64))))
-        zero = ConstantOp(np.array(0, np.int64))
-        again = WhileOp(
-            [zero.result, *starts],
-            [self.block.args[0], *self.invariants],
-            _end(asked, [more], op),
-            _end(block, [following, *(yielded[k] for k in own)], op),
-        )
-        first = self.block.first_op
-        for new in (zero, again):
+        op = self.op
+        own = [k for k in range(len(op.carried)) if isinstance(op.carried[k].type, TensorType) and k != counter]
+        kept = _checkpoints(op, counter, own)
+        arrays = [self.block.insert_arg(a.type, place + n) for n, a in enumerate(kept)]
+        now = self.block.args[0]
+        ops: list[Operation] = []
+
+        def emit(new: Operation) -> SSAValue:
             new.location = op.location
+            ops.append(new)
+            return new.results[0]
+
+        turn = last_kept(emit, arrays[0], now)
+        row = slot_of(emit, turn)
+        states = [emit(GatherOp(a, row, 0)) for a in arrays[1:]]
+        again = self._up_to(now, [turn, *states, *arrays], own)
+        emit(again)
+        first = self.block.first_op
+        for new in ops:
             if first is None:
                 self.block.add_op(new)
             else:
                 self.block.insert_op_before(new, first)
-        for k, result in zip(own, again.results[1:], strict=True):
+        for k, result in zip((counter, *own), again.results, strict=False):
             if k < self.count:
                 self.carried[k].replace_all_uses_with(result)
+        return kept, list(again.results[1 + len(own) :])
+
+    def _up_to(self, end: SSAValue, starts: Sequence[SSAValue], own: Sequence[int]) -> WhileOp:
+        """The forward loop up to turn ``end``, from a turn, its values, and the arrays that keep such values."""
+        op, source, counter = self.op, self.op.body.block, self.block.args[0].type
+        types = [s.type for s in starts] + [counter] + [a.type for a in self.invariants]
+        asked, block = Block(arg_types=types), Block(arg_types=types)
+        emit = _emitting(asked, op)
+        more = emit(CompareOp("lt", asked.args[0], asked.args[len(starts)]))
+        turn, *rest = block.args[: len(starts)]
+        states, arrays = rest[: len(own)], rest[len(own) :]
+        arguments: dict[SSAValue, SSAValue] = dict(zip((source.args[k] for k in own), states, strict=True))
+        arguments[source.args[_counter(op)]] = turn
+        arguments.update(zip(source.args[len(op.carried) :], block.args[len(starts) + 1 :], strict=True))
+        yielded = _Copy(block, arguments).take(source)
+        emit = _emitting(block, op)
+        following = emit(AddOp(turn, emit(scalar_constant(1, i64))))
+        values = [yielded[k] for k in own]
+        row = slot_of(emit, following)
+        rows = [emit(UpdateRowOp(a, row, v)) for a, v in zip(arrays, (following, *values), strict=True)]
+        body = _end(block, [following, *values, *rows], op)
+        _drop_dead(block)  # what the forward loop keeps
+        return WhileOp(starts, [end, *self.invariants], _end(asked, [more], op), body)
+
+
+def _checkpoints(op: WhileOp, counter: int, own: Sequence[int]) -> list[SSAValue]:
+    """Let a loop keep the number of some turns, and carried values ``own`` at their begin; gives the arrays."""
+    body, last = op.body.block, op.body.block.last_op
+    assert last is not None, "a region ends with a yield"
+    row = slot_of(_before(last), body.args[counter])
+    found: list[SSAValue] = []
+    for k in (counter, *own):
+        value = body.args[k]
+        empty = splat(_before(op), (SLOTS, *shape_of(value)), -1 if k == counter else 0, element(value))
+        at = _carry(op, empty, lambda emit, array, v=value: emit(UpdateRowOp(array, row, v)))
+        found.append(op.results[at])
+    return found
 
 
 def _added(emit: Emit, total: SSAValue, g: SSAValue) -> SSAValue:
