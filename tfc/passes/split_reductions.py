@@ -23,37 +23,54 @@ from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.reduce import ReduceOp, identity
 from tfc.dialects.tfc.select import CastOp
 from tfc.dialects.tfc.shape import PadOp, ReshapeOp
+from tfc.dialects.tfc.transfer import memory_of
 from tfc.dialects.tfc.types import LiteralAttr, dtype_of, element, is_static, shape_of
 from tfc.dims import evaluate, product
 from tfc.passes.rewriting import Emitter, Rewritten, RulePass, RuleSet, rule
 
-LONG = 1 << 18
-"""Elements of an input that is worth a second kernel: about 50 us."""
 
-PIECE = 1 << 14
-"""The fewest elements of a piece: about 3 us."""
+@dataclass(frozen=True)
+class Sizes:
+    """What is worth a second kernel.
 
-PIECES = 64
-"""Parallel iterations that are enough for any number of threads that share memory well."""
+    Attributes:
+        long: elements of an input from which on it is.
+        piece: the fewest elements of a piece.
+        pieces: parallel iterations that are enough.
+        few: parallel iterations that are too few.
+        across: neighbouring results that are one iteration; 0 for all along the last dim.
+    """
 
-FEW = 16
-"""Parallel iterations that are too few."""
+    long: int
+    piece: int
+    pieces: int
+    few: int
+    across: int = 0
+
+
+CPU = Sizes(long=1 << 18, piece=1 << 14, pieces=64, few=16)
+"""Two kernels cost about 50 us more than one, a piece takes about 3 us; 64 are enough for any number of threads that
+share memory well."""
+
+GPU = Sizes(long=1 << 17, piece=1 << 13, pieces=512, few=128, across=32)
+"""Iterations are blocks, of which a GPU wants a few on each of its hundred-odd processors; in one a warp has 32 columns."""
 
 
 @rule(exact=False)
 def split(op: ReduceOp, emit: Emitter) -> Rewritten:
     """reduce(x) -> reduce(reduce(reshape(x)))"""
     x, kind = op.x, op.kind.data
-    if not is_static(shape_of(x)) or evaluate(product(shape_of(x)), {}) < LONG:
+    sizes = GPU if memory_of(op) else CPU
+    if not is_static(shape_of(x)) or evaluate(product(shape_of(x)), {}) < sizes.long:
         return None
     shape = [evaluate(d, {}) for d in shape_of(x)]
     axes, size = list(op.axes.get_values()), evaluate(product(shape), {})
     results = evaluate(product(shape_of(op.result)), {})
     last = len(shape) - 1
-    iterations = results if last in axes else results // shape[last]
-    if not axes or iterations >= FEW:
+    iterations = results if last in axes else results // (sizes.across or shape[last])
+    if not axes or iterations >= sizes.few:
         return None
-    wanted = min(PIECES // iterations, size // PIECE, size // results // 8)
+    wanted = min(sizes.pieces // max(1, iterations), size // sizes.piece, size // results // 8)
     axis = max(axes, key=lambda a: shape[a])
     if wanted < 2:
         return None

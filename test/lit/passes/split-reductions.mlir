@@ -57,3 +57,15 @@ func.func @enough(%x : tensor<64x16384xf32>, %z : tensor<1000xf32>) -> (tensor<6
   %s = tfc.reduce sum %z over [0] : tensor<1000xf32> -> tensor<f32>
   func.return %y, %s : tensor<64xf32>, tensor<f32>
 }
+
+// -----
+
+// A GPU has more to keep busy: 24 blocks of columns become 384.
+// CHECK-LABEL: func.func @bias_on_gpu
+// CHECK:         tfc.reshape %{{.*}} to [16, 256, 768]
+// CHECK-NEXT:    tfc.reduce sum %{{.*}} over [1] {tfc.device = "/device:GPU:0"}
+// CHECK-NEXT:    tfc.reduce sum %{{.*}} over [0] {tfc.device = "/device:GPU:0"}
+func.func @bias_on_gpu(%x : tensor<4096x768xf32>) -> tensor<768xf32> {
+  %y = tfc.reduce sum %x over [0] {tfc.device = "/device:GPU:0"} : tensor<4096x768xf32> -> tensor<768xf32>
+  func.return %y : tensor<768xf32>
+}
