@@ -13,8 +13,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,13 @@ from tfc.codegen.host import describe_program, emit_host
 from tfc.codegen.interface import NO_MEMORY, NULL_POINTER
 from tfc.codegen.known import KnownKernels
 from tfc.codegen.pool import pool_llvm
+from tfc.codegen.programs import Model, ProgramCache, Ready, program_cache, start
 from tfc.codegen.state import state_llvm
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.state import INITIAL
 from tfc.dialects.tfc.types import LiteralAttr
 from tfc.errors import OptionError
+from tfc.modulekey import SaidByModule
 from tfc.options import Options
 from tfc.passes.count_work import CountWork, Work
 from tfc.passes.instrumentation import Instrument, from_environment
@@ -274,17 +277,43 @@ def emit(lowered: Lowered) -> Binary:
 
 def load(lowered: Lowered, *, profiled: bool = False) -> Program:
     """Compile into this process; ``profiled``: so that `Program.times` is there."""
-    from tfc.runtime.jit import load_object
-    from tfc.runtime.program import Program
+    return start(ready(lowered, profiled=profiled))
 
+
+def ready(lowered: Lowered, *, profiled: bool = False) -> Ready:
+    """What `load` loads."""
     data, manifest = emit_object(lowered, in_process=True, profiled=profiled)
-    library = load_object(data)
     constants = [op.value.data.contiguous() for op in lowered.constants]
-    program = Program(library.address, manifest.name, constants=constants, keep=library)
-    program.initial = {n: v.data.array for n, v in lowered.initial.items()}
-    if program.initial:
-        program.initialize()
-    return program
+    return Ready(manifest.name, data, constants, {n: v.data.array for n, v in lowered.initial.items()})
+
+
+def compile_module(module: ModuleOp, options: Options) -> tuple[Program, Callable[[], Lowered]]:
+    """Compile ``module`` into this process, or take the program that was made of an equal one.
+
+    Returns:
+        The program, and what gives its kernels: the module may be lowered only then.
+    """
+    if (programs := program_cache(options)) is None:
+        lowered = lower(module, options)
+        return load(lowered), lambda: lowered
+    said = SaidByModule(module)
+    if (found := programs.get(said)) is not None:
+        return start(found), cache(lambda: lower(module, options))
+    return compile_and_keep(module, options, programs, said)
+
+
+def compile_and_keep(
+    module: ModuleOp, options: Options, programs: ProgramCache, said: Model
+) -> tuple[Program, Callable[[], Lowered]]:
+    """The same for what ``programs`` do not have.
+
+    Args:
+        said: what ``module`` was made from.
+    """
+    lowered = lower(module, options)
+    made = ready(lowered)
+    programs.put(said, made)
+    return start(made), lambda: lowered
 
 
 def save(binary: Binary, path: str | os.PathLike[str]) -> None:

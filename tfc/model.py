@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -51,7 +52,7 @@ class Signature:
 class Compiled:
     """A model that is ready to run in this process."""
 
-    def __init__(self, program: Program, lowered: Lowered | None = None) -> None:
+    def __init__(self, program: Program, lowered: Callable[[], Lowered] | None = None) -> None:
         from tfc.runtime.program import dtype_of
 
         self._program, self._lowered = program, lowered
@@ -121,7 +122,7 @@ class Compiled:
             raise ArtifactError("a loaded model cannot be profiled", help="compile it in this process")
         from tfc.profiling import profile
 
-        return profile(self._lowered, arrays, runs, self._program)
+        return profile(self._lowered(), arrays, runs, self._program)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as a shared library (.so) or an object (.o), and its C header.
@@ -134,7 +135,7 @@ class Compiled:
             raise ArtifactError("a loaded model cannot be saved again", help="copy its file")
         from tfc.compiler import emit, save
 
-        save(emit(self._lowered), path)
+        save(emit(self._lowered()), path)
 
     @property
     def variables(self) -> dict[str, Array]:
@@ -222,8 +223,6 @@ def compile(
         TfcError: the model cannot be read or compiled; the message says where and why.
     """
     from tfc.codegen.artifact.manifest import model_name
-    from tfc.compiler import load as load_in_process
-    from tfc.compiler import lower
     from tfc.options import Options, choose_device
 
     if name is None:
@@ -239,8 +238,42 @@ def compile(
         memory_limit=memory_limit,
         validate_each_pass=validate_each_pass,
     )
-    lowered = lower(as_module(model, feeds, options, session), options)
-    return Compiled(load_in_process(lowered), lowered)
+    if isinstance(model, str | os.PathLike) and (found := _compile_file(model, options)):
+        return Compiled(*found)
+    from tfc.compiler import compile_module
+
+    return Compiled(*compile_module(as_module(model, feeds, options, session), options))
+
+
+def _compile_file(
+    path: str | os.PathLike[str], options: Options
+) -> tuple[Program, Callable[[], Lowered]] | None:
+    """The program of a file that is not text, as `tfc.compiler.compile_module` gives it.
+
+    What was made of an equal file is found by its bytes, without reading the graph in it.
+    """
+    from tfc.codegen.programs import program_cache, start
+    from tfc.frontend.files import open_file
+
+    file, programs = open_file(path), program_cache(options)
+    if programs is None or file is None:
+        return None
+
+    def module() -> ModuleOp:
+        from tfc.frontend.onnx.importer import import_onnx
+
+        return import_onnx(file, shapes=options.shapes, name=options.name)
+
+    def lowered() -> Lowered:
+        from tfc.compiler import lower
+
+        return lower(module(), options)
+
+    if (ready := programs.get(file)) is not None:
+        return start(ready), cache(lowered)
+    from tfc.compiler import compile_and_keep
+
+    return compile_and_keep(module(), options, programs, file)
 
 
 def check_fits(cpu: str | None) -> None:

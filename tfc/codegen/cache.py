@@ -22,10 +22,12 @@ import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from tfc import __version__
 from tfc.codegen.llvm import Machine, binding
@@ -33,6 +35,9 @@ from tfc.codegen.llvm import Machine, binding
 SHARDS = 64
 MAX_BYTES = 64 << 20
 """Of all shards together: about 10,000 kernels, so that looking through a shard takes a millisecond."""
+
+Buffer: TypeAlias = Any
+"""Bytes, or an array of them."""
 
 _DIGEST = 32
 _ROOT = Path(__file__).parents[1]
@@ -92,12 +97,14 @@ class ObjectCache:
     """Entries in the shards of a folder. No method raises: what fails is a miss.
 
     Attributes:
-        folder: an existing folder.
+        folder: made when it is needed.
         max_bytes: of all entries.
+        shards: in how many folders they lie; an entry is not larger than one.
     """
 
     folder: Path
     max_bytes: int = MAX_BYTES
+    shards: int = SHARDS
 
     def get(self, key: str) -> bytes | None:
         """The object of ``key``; None where there is none, or a damaged one, which is removed."""
@@ -115,36 +122,43 @@ class ObjectCache:
 
     def put(self, key: str, data: bytes) -> None:
         """Keep ``data``; others that were not used for long may go."""
-        path, limit = self._path(key), self.max_bytes // SHARDS
+        path, limit = self._path(key), self.max_bytes // self.shards
         if len(data) + _DIGEST > limit:
             return
         with suppress(OSError):
+            self.folder.mkdir(mode=0o700, exist_ok=True)
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            self._write(path, hashlib.sha256(data).digest() + data)
-            _evict(path.parent, limit)
+            write_whole(path, [hashlib.sha256(data).digest(), data])
+            evict(path.parent, limit)
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{int(key[:8], 16) % SHARDS:02d}" / key
-
-    @staticmethod
-    def _write(path: Path, content: bytes) -> None:
-        handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(name, path)
-        except OSError:
-            os.unlink(name)
-            raise
+        return self.folder / f"{int(key[:8], 16) % self.shards:02d}" / key
 
 
-def _evict(shard: Path, limit: int) -> None:
-    """Remove the entries of ``shard`` that were not used for longest, until it fits.
+def write_whole(path: Path, pieces: Iterable[Buffer]) -> None:
+    """Write a file that appears when it is finished.
+
+    Raises:
+        OSError: it cannot be written; then nothing is left.
+    """
+    handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+        os.replace(name, path)
+    except OSError:
+        os.unlink(name)
+        raise
+
+
+def evict(folder: Path, limit: int) -> None:
+    """Remove the files of ``folder`` that were not used for longest, until they have ``limit`` bytes at most.
 
     What a writer that died left behind is among them, in its turn.
     """
     found: list[tuple[int, int, str]] = []
-    with os.scandir(shard) as entries:
+    with os.scandir(folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):  # another process evicts too
                 status = entry.stat()

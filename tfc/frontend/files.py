@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfc.errors import ModelFileError
+from tfc.frontend.mapped import MappedFile
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -46,6 +47,15 @@ def read_file(path: str | os.PathLike[str], options: Options) -> ModuleOp:
     Raises:
         ModelFileError: it cannot be read, is damaged, or is of a kind that tfc does not read.
     """
+    if (file := open_file(path)) is None:
+        return _read_text(os.fspath(path))
+    from tfc.frontend.onnx.importer import import_onnx
+
+    return import_onnx(file, shapes=options.shapes, name=options.name)
+
+
+def open_file(path: str | os.PathLike[str]) -> MappedFile | None:
+    """The file at ``path`` as bytes, or None where it is text; raises as `read_file`."""
     name = os.fspath(path)
     head = _head(name)
     for offset, magic, what, advice in _FOREIGN:
@@ -53,11 +63,7 @@ def read_file(path: str | os.PathLike[str], options: Options) -> ModuleOp:
             raise ModelFileError(
                 f"this is {what}, not a model that tfc reads", where=name, help=advice
             )
-    if _is_text(head):
-        return _read_text(name, head)
-    from tfc.frontend.onnx.importer import import_onnx
-
-    return import_onnx(path, shapes=options.shapes, name=options.name)
+    return None if _is_text(head) else MappedFile(Path(name))
 
 
 def _head(name: str) -> bytes:
@@ -90,7 +96,8 @@ def _is_text(head: bytes) -> bool:
     return all(c >= " " or c in "\t\r\n\f" for c in text)
 
 
-def _read_text(name: str, head: bytes) -> ModuleOp:
+def _read_text(name: str) -> ModuleOp:
+    head = _head(name)
     if not _MODULE.search(head):
         kind = "a TensorFlow GraphDef as text" if re.match(rb"\s*node\s*\{", head) else "text"
         raise ModelFileError(f"expected an ONNX model or a module of tfc, got {kind}", where=name)

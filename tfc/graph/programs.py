@@ -59,7 +59,7 @@ Storage: TypeAlias = Callable[[str, tuple[int, ...], "np.dtype[Any]", str], Any]
 
 def compiled(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
     """Machine code for this process, whose variables are the session's arrays."""
-    from tfc.compiler import load, lower
+    from tfc.compiler import compile_module
     from tfc.options import Options, this_gpu
     from tfc.runtime import program as runtime
 
@@ -72,7 +72,7 @@ def compiled(found: Extract, storage: Storage, config: ConfigProto) -> Runnable:
         placement=config.placement,
         gpu=this_gpu() if config.placement.gpus else None,
     )
-    program = load(lower(found.module, options))
+    program, _ = compile_module(found.module, options)
     for k, port in enumerate(program.manifest.variables):
         shape = tuple(d for d in port.shape if isinstance(d, int))
         program.bind_variable(k, storage(port.name, shape, runtime.dtype_of(port.dtype), port.memory))

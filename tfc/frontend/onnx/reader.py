@@ -10,7 +10,6 @@ No byte of a large initialiser is read here, whether it lies in the file or besi
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -24,9 +23,10 @@ from google.protobuf.message import DecodeError
 
 from tfc.dialects.tfc.types import Array
 from tfc.errors import ModelFileError
+from tfc.frontend.mapped import MappedFile, map_file
 from tfc.frontend.onnx.wire import MalformedError, Payloads, split
 
-ModelSource: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | Model"
+ModelSource: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | MappedFile | Model"
 
 OLDEST_OPSET = 6
 """Of older operator sets, models are read whose operators have not changed until this one."""
@@ -70,7 +70,8 @@ class Model:
     ) -> None:
         self.proto, self.path = proto, path
         self._data, self._payloads = data, payloads or Payloads()
-        self._external: dict[Path, memoryview] = {}
+        self.beside: dict[str, memoryview] = {}
+        """The files that external data was read from, by their paths within the model's folder."""
 
     @property
     def where(self) -> str:
@@ -139,9 +140,10 @@ class Model:
             raise self._error(tensor, f"expected {size} bytes of external data, got {length}")
         if size == 0:
             return memoryview(b"")
-        if path not in self._external:
-            self._external[path] = map_file(path)
-        data = self._external[path]
+        name = os.path.relpath(path, self.path.resolve().parent) if self.path else ""
+        if name not in self.beside:
+            self.beside[name] = map_file(path)
+        data = self.beside[name]
         if start + size > len(data):
             have = f"{path.name} has {len(data)} bytes"
             raise self._error(
@@ -204,8 +206,9 @@ def read_model(source: ModelSource) -> Model:
     elif isinstance(source, bytes | bytearray | memoryview):
         model = _parse(memoryview(source).cast("B"), None)
     else:
-        path = Path(source)
-        model = _parse(map_file(path), path)
+        file = source if isinstance(source, MappedFile) else MappedFile(Path(source))
+        model = _parse(file.data, file.path)
+        file.beside = model.beside
     _check(model)
     return model
 
@@ -213,18 +216,6 @@ def read_model(source: ModelSource) -> Model:
 def opsets(imports: Any) -> dict[str, int]:
     """The versions that ``opset_import`` of a model or function asks for, by domain."""
     return {"" if o.domain == "ai.onnx" else o.domain: int(o.version) for o in imports}
-
-
-def map_file(path: Path) -> memoryview:
-    """The bytes of a file, read when they are touched."""
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise ModelFileError("the file is empty", where=str(path))
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ModelFileError(f"cannot be read: {reason.lower()}", where=str(path)) from error
 
 
 def _parse(data: memoryview, path: Path | None) -> Model:
