@@ -26,6 +26,10 @@ from tfc.codegen.gpu.targets import GpuTarget
 from tfc.dialects import kernel
 
 
+RESIDENT = 512
+"""Threads of a multiprocessor that have 128 registers each."""
+
+
 def translate(
     functions: Sequence[kernel.FuncOp], target: GpuTarget, messages: list[str] | None = None
 ) -> str:
@@ -95,7 +99,21 @@ class GpuTranslator(Translator):
         if any(isinstance(o, kernel.OuterOp | kernel.MmaOp) for o in op.walk()):
             # Sums stay in registers: one block at a time is enough, before any of them is spilled for a second one.
             head += ' "nvvm.minctasm"="1"'
+        if resident := _resident(op):
+            head += f' "nvvm.minctasm"="{resident}"'
         return f'{head} nounwind "nvvm.reqntid"="{op.block.value.data}" {{\nentry:\n{body}\n  ret void\n}}\n'
+
+
+def _resident(op: kernel.FuncOp) -> int:
+    """The blocks at least that a multiprocessor shall have at a time; 0 where the assembler may choose.
+
+    Sums stay in registers. Threads that multiply have so many that one block is enough, before any is spilled for
+    a second one; beside tensor cores, whose operands come and go, `RESIDENT` threads hide what others wait for.
+    """
+    kinds = {type(o) for o in op.walk()}
+    if kernel.MmaOp in kinds and op.block is not None:
+        return max(1, RESIDENT // op.block.value.data)
+    return int(kernel.OuterOp in kinds)
 
 
 def _overlapping(op: kernel.FuncOp) -> set[SSAValue]:
