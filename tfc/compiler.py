@@ -342,7 +342,7 @@ def run_stages(
     """
     given = {"cpu": options.cpu, "target": options.target, "model": options.name}
     given |= {"mode": options.check_effects, "memory_limit": options.memory_limit, "known": known}
-    given |= dataclasses.asdict(options.placement) | {"gpu": options.gpu}
+    given |= dataclasses.asdict(options.placement) | {"gpu": options.gpu, "allow_tf32": options.allow_tf32}
     watchers = list(options.instruments) or from_environment()
     if options.validate_each_pass:
         from tfc.passes.validate import ValidateEachPass

@@ -196,6 +196,7 @@ def compile(
     threads: int = 1,
     check_effects: str = "error",
     memory_limit: int | None = None,
+    allow_tf32: bool = False,
     validate_each_pass: bool = False,
     session: Any = None,
 ) -> Compiled:
@@ -216,6 +217,8 @@ def compile(
             "order", which keeps the order in which they were made.
         memory_limit: bytes that a run may need at once beside inputs, outputs, weights and variables: kernels
             are run again instead of keeping their results, until it fits or a `MemoryLimitError` says what does not.
+        allow_tf32: on a GPU, whether its tensor cores may multiply f32: factors are rounded to 10 bits behind
+            the point (a relative error of 5e-4 at most each), sums stay f32.
         validate_each_pass: interpret the module before and after every pass; slow.
         session: for tensors of a graph, the session whose values its variables have.
 
@@ -236,6 +239,7 @@ def compile(
         shapes={k: [_extent(k, d) for d in v] for k, v in (shapes or {}).items()},
         check_effects=check_effects,
         memory_limit=memory_limit,
+        allow_tf32=allow_tf32,
         validate_each_pass=validate_each_pass,
     )
     if isinstance(model, str | os.PathLike) and (found := _compile_file(model, options)):

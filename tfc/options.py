@@ -39,6 +39,7 @@ class Options:
         shapes: extents that replace the declared ones of an input, by its name.
         check_effects: one of `EFFECTS`.
         memory_limit: bytes that the arena of a run may have; kernels run again to keep within it.
+        allow_tf32: whether tensor cores of GPUs may multiply f32, with 10 bits behind the point; sums are f32.
         validate_each_pass: interpret the module before and after every pass.
         placement: which devices there are, and how operations come to them.
         instruments: who watches the passes.
@@ -55,6 +56,7 @@ class Options:
     shapes: Mapping[str, Sequence[Dim]] = field(default_factory=dict[str, "Sequence[Dim]"])
     check_effects: str = "error"
     memory_limit: int | None = None
+    allow_tf32: bool = False
     validate_each_pass: bool = False
     placement: Placement = field(default_factory=Placement)
     instruments: Sequence[Instrument] = ()

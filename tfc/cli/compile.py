@@ -105,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         help="accesses to a variable without an order: error (the default), warn, or order")  # fmt: skip
     add("--memory-limit", metavar="SIZE",
         help="what a run may need at once: bytes, or 512KiB, 64MiB, 2GiB; kernels run again to keep within it")  # fmt: skip
+    add("--allow-tf32", action="store_true",
+        help="tensor cores of a GPU may multiply f32, rounded to 10 bits behind the point")  # fmt: skip
     add("-q", "--quiet", action="store_true", help="no progress and no summary")
     add("-v", "--version", action="store_true", help="print the version")
 
@@ -211,6 +213,7 @@ def _options(given: argparse.Namespace, output: str) -> Options:
         shapes=dict(map(read_shape, given.shape)),
         check_effects=given.check_effects,
         memory_limit=None if given.memory_limit is None else read_size(given.memory_limit),
+        allow_tf32=given.allow_tf32,
     )
 
 
