@@ -193,7 +193,7 @@ def test_asynchronous_copies_need_a_wait_and_a_barrier() -> None:
     x, out = np.arange(128, dtype=np.int32), np.zeros(128, np.int32)
     launch(COPY.format(wait="cp.async.wait_group 0;", barrier="bar.sync 0;"), [x, out], shared=TILE)
     np.testing.assert_array_equal(out.reshape(16, 2, 4), x.reshape(16, 2, 4)[:, ::-1])
-    with pytest.raises(EmulationError, match="no barrier between|nothing was written"):
+    with pytest.raises(EmulationError, match=r"no barrier between|nothing was written"):
         launch(COPY.format(wait="cp.async.wait_group 0;", barrier=""), [x, out], shared=TILE)
     out[:] = 0
     launch(COPY.format(wait="cp.async.wait_group 1;", barrier="bar.sync 0;"), [x, out], shared=TILE)
