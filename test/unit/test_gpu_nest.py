@@ -14,7 +14,7 @@ from xdsl.ir import Operation, SSAValue
 
 from tfc.dialects.tfc.elementwise import AddOp, DivOp, ExpOp, MulOp, SubOp
 from tfc.dialects.tfc.fusion import FusionOp
-from tfc.dialects.tfc.reduce import ReduceOp
+from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
 from tfc.dialects.tfc.shape import BroadcastOp, TransposeOp
 from tfc.dialects.tfc.types import Array, element_of, tensor_type
 from tfc.dims import Dim, symbol
@@ -105,3 +105,14 @@ def test_results_have_the_same_bits_in_every_run() -> None:
     x, runner = normal(300, 70), GpuRunner(sums((300, 70), [0]))
     first = runner(x)[0]
     assert first.tobytes() == runner(x)[0].tobytes()
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((5, 700), 1), ((700, 5), 0), ((2, 33000), 1), ((40, 9), 1)])
+def test_places_of_extremes(shape: tuple[int, ...], axis: int) -> None:
+    x = np.round(normal(*shape) * 3)  # ties: the first counts
+    for kind, find in (("max", np.argmax), ("min", np.argmin)):
+        op = fusion("nest", [tensor_type(shape, F32)], lambda v, k=kind: [ArgReduceOp(v, k, axis)])
+        runner = GpuRunner(op)
+        np.testing.assert_array_equal(runner(x)[0], find(x, axis))
+        x[(1, 3) if axis else (3, 1)] = np.nan
+        np.testing.assert_array_equal(runner(x)[0], find(x, axis))

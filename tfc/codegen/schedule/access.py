@@ -182,6 +182,7 @@ class OperandAccess:
         body: Callable[[Sequence[Dim], Sequence[SSAValue]], Sequence[SSAValue]],
         *,
         combine: Callable[[SSAValue, SSAValue], SSAValue] | None = None,
+        merge: Callable[[Sequence[SSAValue], Sequence[SSAValue]], Sequence[SSAValue]] | None = None,
     ) -> Sequence[SSAValue]:
         ev = self.evaluator
         last = extents[-1] if extents else 1

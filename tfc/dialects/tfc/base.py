@@ -87,12 +87,14 @@ class Access(Protocol):
         body: Callable[[Sequence[Dim], Sequence[SSAValue]], Sequence[SSAValue]],
         *,
         combine: Callable[[SSAValue, SSAValue], SSAValue] | None = None,
+        merge: Callable[[Sequence[SSAValue], Sequence[SSAValue]], Sequence[SSAValue]] | None = None,
     ) -> Sequence[SSAValue]:
         """A loop over ``extents`` that carries values: ``body(index, carried) -> carried``.
 
         Args:
             combine: how two partial results become one. With it (one carried value) the
-                generator may split the loop over vector lanes; without it the order is kept.
+                generator may split the loop over vector lanes or threads; without it the order is kept.
+            merge: the same for any carried values, of which ``start`` may be part of each: for threads.
         """
         ...
 

@@ -294,8 +294,17 @@ class ArgReduceOp(TensorOp):
             better = displaces(at, self.kind.data, of, x, carried[0])
             return [s.select(better, x, carried[0]), s.select(better, found, carried[1])]
 
+        def merge(one: Sequence[SSAValue], two: Sequence[SSAValue]) -> Sequence[SSAValue]:
+            """The better of two, or the first of equals."""
+            s = Scalars(at.emit)
+            beyond, below = (displaces(at, self.kind.data, of, x[0], y[0]) for x, y in ((two, one), (one, two)))
+            second = s.select(below, one[1], two[1])
+            first = s.compare("ult", second, one[1])
+            takes = s.bit_or(beyond, first)
+            return [s.select(takes, x, y) for x, y in zip(two, one, strict=True)]
+
         start = [at.read(0, position(0)), at.constant(0, self.element)]
-        return at.fold([shape_of(self.x)[axis]], start, step)[1]
+        return at.fold([shape_of(self.x)[axis]], start, step, merge=merge)[1]
 
     grad = flat
 

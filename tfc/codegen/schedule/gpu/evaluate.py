@@ -15,7 +15,7 @@ from xdsl.ir import Attribute, SSAValue
 from tfc.codegen.schedule.access import OperandAccess
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.evaluate import Evaluator
-from tfc.codegen.schedule.gpu.teams import Part, Team
+from tfc.codegen.schedule.gpu.teams import Part, Team, Values
 from tfc.codegen.schedule.lanes import Index
 from tfc.codegen.schedule.nest import ungroup
 from tfc.dialects import kernel
@@ -26,10 +26,8 @@ from tfc.dims import Dim, Expr, names, product
 class ThreadEvaluator(Evaluator):
     """Emits elements of the values of a fusion as one thread of a GPU computes them."""
 
-    def __init__(self, emitter: Emitter, buffers: dict[SSAValue, SSAValue], *, aligned: bool = True) -> None:
+    def __init__(self, emitter: Emitter, buffers: dict[SSAValue, SSAValue]) -> None:
         super().__init__(emitter, buffers, 1)
-        self.aligned = aligned
-        """Whether buffers begin where the widest access may."""
         self.multiples: dict[str, int] = {}
         """Of what number the values of a symbol are multiples."""
         self.team: Team | None = None
@@ -82,7 +80,7 @@ class ThreadEvaluator(Evaluator):
         if not isinstance(op, kernel.LoadOp | kernel.StoreOp) or op.lane_stride is not None or self.lane is None:
             return
         value = op.result if isinstance(op, kernel.LoadOp) else op.value
-        if isinstance(value.type, VectorType) and self.aligned and self._begins(offset, value.type):
+        if isinstance(value.type, VectorType) and self._begins(offset, value.type):
             op.attributes[kernel.ALIGNED] = UnitAttr()
 
     def _begins(self, offset: Dim, lanes: VectorType[Attribute]) -> bool:
@@ -119,26 +117,29 @@ class ThreadAccess(OperandAccess):
         body: Callable[[Sequence[Dim], Sequence[SSAValue]], Sequence[SSAValue]],
         *,
         combine: Callable[[SSAValue, SSAValue], SSAValue] | None = None,
+        merge: Callable[[Values, Values], Values] | None = None,
     ) -> Sequence[SSAValue]:
-        ev, team = self.evaluator, self.evaluator.team
+        ev, team, size = self.evaluator, self.evaluator.team, product(extents)
+        if combine is not None:
+            merge = lambda x, y: [combine(x[0], y[0])]  # noqa: E731
         together = team is not None and not ev.mine and len(ev.e.scopes) == team.depth
-        size = product(extents)
-        if team is None or combine is None or len(start) != 1 or not together or size in (0, 1):
+        if team is None or merge is None or not together or size in (0, 1):
             return super().fold(extents, start, body, combine=combine)
         width = team.width_of(size) if ev.lane is None else 1
         dims = list(range(len(extents)))
 
-        def one(part: Part, carried: SSAValue | None) -> SSAValue:
-            assert carried is not None, "there is one from the start on"
+        def one(part: Part, carried: Values) -> Values:
             index = ungroup([part.first], [dims], tuple(extents))
             with ev.taking(part, size, width):
-                (value,) = body(index, [carried])
-                value = ev.splat(value)
-            return value if part.valid is None else ev.e(kernel.SelectOp(part.valid, value, carried))
+                values = [ev.splat(v) for v in body(index, carried)]
+            if part.valid is None:
+                return values
+            valid = part.valid
+            return [ev.e(kernel.SelectOp(valid, v, c)) for v, c in zip(values, carried, strict=True)]
 
-        first = start[0]
-        if width > 1:
-            first = ev.e(kernel.SplatOp(first, VectorType(first.type, [width])))
+        first = [ev.e(kernel.SplatOp(v, VectorType(v.type, [width]))) if width > 1 else v for v in start]
         partial = team.walk(size, first, one)
-        assert partial is not None, "something was carried"
-        return [team.combined(self._halved(partial, width, combine), combine)]
+        while width > 1:
+            low, high = ([ev.e(kernel.HalfOp(v, upper)) for v in partial] for upper in (False, True))
+            partial, width = merge(low, high), width // 2
+        return team.combined(partial, merge)

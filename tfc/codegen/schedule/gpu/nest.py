@@ -17,12 +17,12 @@ from xdsl.ir import SSAValue
 
 from tfc.codegen.gpu.targets import GpuTarget
 from tfc.codegen.schedule.gpu.evaluate import ThreadEvaluator
-from tfc.codegen.schedule.gpu.teams import HELD, Part, Team, both
+from tfc.codegen.schedule.gpu.teams import HELD, Part, Team, Values, both
 from tfc.codegen.schedule.lanes import Index, Read, factor, lane_bits, linear
 from tfc.codegen.schedule.nest import delinearise, dry_run, emitter_of, ungroup
 from tfc.dialects import kernel
 from tfc.dialects.tfc.fusion import FusionOp
-from tfc.dialects.tfc.reduce import ReduceOp
+from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
 from tfc.dialects.tfc.types import Shape, element, shape_of
 from tfc.dims import Dim, Expr, product
 
@@ -42,33 +42,28 @@ MOST = 512
 """Threads of a team, but for rows that only 1024 have in registers."""
 
 
-def lower_nest(op: FusionOp, name: str, target: GpuTarget, *, aligned: bool = True) -> kernel.FuncOp:
-    """The kernel of a fusion of kind ``nest``; its results have one shape.
-
-    Args:
-        aligned: whether buffers begin at multiples of `kernel.WIDEST` bytes.
-    """
-    nest = _Nest(op, target, aligned)
+def lower_nest(op: FusionOp, name: str, target: GpuTarget) -> kernel.FuncOp:
+    """The kernel of a fusion of kind ``nest``; its results have one shape."""
+    nest = _Nest(op)
     if any(isinstance(d, int) and d == 0 for d in nest.shape):
         return nest.finish(name, 0, kernel.WARP)
     return nest.lower(name)
 
 
 class _Nest:
-    def __init__(self, op: FusionOp, target: GpuTarget, aligned: bool) -> None:
+    def __init__(self, op: FusionOp) -> None:
         self.op, self.outputs = op, op.results_inside
         self.shape: Shape = shape_of(self.outputs[0])
         self.e, arguments = emitter_of(op)
-        self.ev = ThreadEvaluator(self.e, arguments, aligned=aligned)
+        self.ev = ThreadEvaluator(self.e, arguments)
         self.results = self.e.buffers[len(op.operands) :]
-        self.target = target
 
     def lower(self, name: str) -> kernel.FuncOp:
         e, arguments = emitter_of(self.op)
         self.plan = plan = dry_run(self.op, e, ThreadEvaluator(e, arguments))
         self.extents = [product(self.shape[d] for d in g) for g in plan.groups]
         folds = [r for r in plan.reads if r.folds]
-        shared = [r for r in folds if any(isinstance(o, ReduceOp) for o in self.op.inner)]
+        shared = [r for r in folds if any(isinstance(o, ReduceOp | ArgReduceOp) for o in self.op.inner)]
         if not shared:
             return self.elements(name)
         row = self._row(shared)
@@ -115,7 +110,7 @@ class _Nest:
 
     def _width(self, variable: str, extent: Dim, threads: Dim) -> int:
         """Elements of a thread along ``variable``, which all accesses take as one, or as the same for all."""
-        if not isinstance(extent, int) or not self.ev.aligned or variable in self.plan.opaque:
+        if not isinstance(extent, int) or variable in self.plan.opaque:
             return 1
         if any(factor(r.offset, variable) not in (0, 1) for r in self.plan.reads):
             return 1
@@ -128,7 +123,7 @@ class _Nest:
     def _row_width(self, row: int) -> int:
         """Elements side by side that a thread has of a row."""
         groups, plan = self.plan.groups, self.plan
-        if not self.ev.aligned or len(groups) - row > 1:
+        if len(groups) - row > 1:
             return 1
         for read in plan.reads:
             along = read.folds[-1] if read.folds else self._last() if row < len(groups) else ""
@@ -278,15 +273,16 @@ class _Nest:
         merged = [d for g in self.plan.groups[row:] for d in g]
         dims = tuple(self.shape[d] for d in merged)
 
-        def one(part: Part, _: SSAValue | None) -> None:
+        def one(part: Part, _: Values) -> Values:
             within = ungroup([part.first], [range(len(dims))], dims)
             at = [*ungroup(variables, self.plan.groups[:row], self.shape)]
             for d, i in zip(merged, within, strict=True):
                 at[d] = i
             with ev.taking(part, length, width):
                 self.store_at(tuple(at), both(self.e, part.valid, valid))
+            return ()
 
-        team.walk(length, None, one)
+        team.walk(length, (), one)
 
     def finish(self, name: str, grid: Dim, block: int, in_place: Sequence[int] = ()) -> kernel.FuncOp:
         return self.e.finish(name, grid=grid, target="gpu", block=block, in_place=in_place)

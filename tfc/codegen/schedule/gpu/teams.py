@@ -9,7 +9,7 @@ loops are written out: what one loop has computed of an element the next one sti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -24,7 +24,10 @@ from tfc.dims import Dim, Expr
 HELD = 32
 """Elements of a row that a thread may have in registers."""
 
-Combine = Callable[[SSAValue, SSAValue], SSAValue]
+Values = Sequence[SSAValue]
+
+Combine = Callable[[Values, Values], Values]
+"""How what two members have becomes one."""
 
 
 @dataclass
@@ -107,64 +110,72 @@ class Team:
         self.varying.add(str(symbol))
         return Part(symbol, valid)
 
-    def walk(self, extent: Dim, carried: SSAValue | None, body: Callable[[Part, SSAValue | None], SSAValue | None]) -> SSAValue | None:
-        """``body(part, value carried so far)`` for each part of this thread, of a row of this length."""
+    def walk(self, extent: Dim, carried: Values, body: Callable[[Part, Values], Values]) -> Values:
+        """``body(part, values carried so far)`` for each part of this thread, of a row of this length."""
         if isinstance(extent, int) and self.held(extent):
             for part in self.parts(extent):
                 carried = body(part, carried)
             return carried
         width = self.width_of(extent)
         turns = (extent + (self.threads * width - 1)) // (self.threads * width)
-        with self.e.loop(turns, carried=[] if carried is None else [carried]) as loop:
-            made = body(self._part(extent, loop.variable), loop.carried[0] if loop.carried else None)
-            loop.carry([] if made is None else [made])
-        return loop.results[0] if loop.results else None
+        with self.e.loop(turns, carried=carried) as loop:
+            loop.carry(body(self._part(extent, loop.variable), loop.carried))
+        return loop.results
 
     # What the members have, as one
 
-    def combined(self, value: SSAValue, combine: Combine) -> SSAValue:
-        """The values of all members as one, which all of them get; its bits do not depend on who comes first."""
+    def combined(self, values: Values, combine: Combine) -> Values:
+        """What all members have as one, which all of them get; its bits do not depend on who comes first."""
         if self.across != 1:
-            return self._through_memory(value, combine)
-        value = self._shuffled(value, min(self.threads, kernel.WARP), combine)
+            return self._through_memory(values, combine)
+        values = self._shuffled(values, min(self.threads, kernel.WARP), combine)
         warps = self.threads // kernel.WARP
-        return value if warps <= 1 else self._between_warps(value, warps, combine)
+        return values if warps <= 1 else self._between_warps(values, warps, combine)
 
-    def _shuffled(self, value: SSAValue, lanes: int, combine: Combine) -> SSAValue:
+    def _shuffled(self, values: Values, lanes: int, combine: Combine) -> Values:
         while lanes > 1:
             lanes //= 2
-            other = self.e(kernel.ShuffleOp("xor", value, self.e.constant(lanes)))
-            value = combine(value, other)
-        return value
+            values = combine(values, [self.e(kernel.ShuffleOp("xor", v, self.e.constant(lanes))) for v in values])
+        return values
 
-    def _between_warps(self, value: SSAValue, warps: int, combine: Combine) -> SSAValue:
+    def _between_warps(self, values: Values, warps: int, combine: Combine) -> Values:
         """A place in memory for each warp of the block; a team reads those of its own."""
         e, self.met = self.e, True
         with e.at(0):
-            memory = e(kernel.SharedOp(self.block // kernel.WARP, value.type))
+            memories = [e(kernel.SharedOp(self.block // kernel.WARP, v.type)) for v in values]
         lane = e.bind(e.index(self.thread % kernel.WARP), "lane")
 
         def write() -> list[SSAValue]:
-            e(kernel.StoreOp(value, memory, e.index(self.thread // kernel.WARP)))
+            for value, memory in zip(values, memories, strict=True):
+                e(kernel.StoreOp(value, memory, e.index(self.thread // kernel.WARP)))
             return []
 
         e.branch(e.compare("eq", lane, 0), write)
         e(kernel.BarrierOp())
         own = self.thread // self.threads * warps + lane % warps if self.threads < self.block else lane % warps
-        return self._shuffled(e(kernel.LoadOp(memory, e.index(own), value.type)), warps, combine)
+        pairs = zip(values, memories, strict=True)
+        return self._shuffled([e(kernel.LoadOp(m, e.index(own), v.type)) for v, m in pairs], warps, combine)
 
-    def _through_memory(self, value: SSAValue, combine: Combine) -> SSAValue:
+    def _through_memory(self, values: Values, combine: Combine) -> Values:
         """The members' values stand side by side in memory, and each member goes through them in order."""
         e, self.met = self.e, True
-        kind, width = _lanes_of(value.type)
-        with e.at(0):
-            memory = e(kernel.SharedOp(self.threads * self.across * width, kind))
-        e(_aligned(kernel.StoreOp(value, memory, e.index(self.thread * width))))
-        e(kernel.BarrierOp())
         lane = e.bind(e.index(self.thread % self.across), "lane")
-        places = [e.index((lane + other * self.across) * width) for other in range(self.threads)]
-        values = [e(_aligned(kernel.LoadOp(memory, place, value.type))) for place in places]
-        return reduce(combine, values)
+        memories: list[SSAValue] = []
+        for value in values:
+            kind, width = _lanes_of(value.type)
+            with e.at(0):
+                memories.append(e(kernel.SharedOp(self.threads * self.across * width, kind)))
+            e(_aligned(kernel.StoreOp(value, memories[-1], e.index(self.thread * width))))
+        e(kernel.BarrierOp())
+
+        def of(other: int) -> Values:
+            found: list[SSAValue] = []
+            for value, memory in zip(values, memories, strict=True):
+                place = e.index((lane + other * self.across) * _lanes_of(value.type)[1])
+                found.append(e(_aligned(kernel.LoadOp(memory, place, value.type))))
+            return found
+
+        return reduce(combine, [of(other) for other in range(self.threads)])
 
 
 def _aligned(op: kernel.LoadOp | kernel.StoreOp) -> kernel.LoadOp | kernel.StoreOp:
