@@ -201,6 +201,7 @@ def emit_host(
         Run(program, kernels, manifest, bound_weights, profiled, layout).text(),
         _variable_functions(name, len(manifest.variables), bool(image)),
         f"declare i32 @{name}_init(ptr) nounwind\n" if stateful else "",
+        _mirror_function(manifest) if stateful and image else "",
     ]
     if Target.parse(target.triple, target.cpu).pointer_bits == 64:
         parts.append(dispatch_llvm(name))
@@ -353,7 +354,7 @@ def _create(
     if not bound and manifest.weights_size:
         code.do(f"store ptr @{name}_weights, ptr {place_of(code, WEIGHTS)}, align 8")
         code.do(f"call void @tfc_huge(ptr @{name}_weights, i64 {manifest.weights_size})")
-    _own_variables(code, manifest, bool(image))
+    _own_variables(code, manifest, bool(image), stateful)
     if image and layout:
         for found in emit_create(code, manifest, image, layout, bound):
             failed, on = code.fresh("failed"), code.fresh("on")
@@ -373,25 +374,35 @@ def _create(
     _release(code, NO_THREADS, bool(image))
     code.start("done")
     if stateful:
-        code.op(f"call i32 @{name}_init(ptr %model)")
+        made = code.op(f"call i32 @{name}_init(ptr %model)")
+        if image:
+            failed, on = code.fresh("failed"), code.fresh("on")
+            code.branch(code.op(f"icmp ne i32 {made}, 0"), failed, on)
+            code.start(failed)
+            code.do(f"call void @{name}_destroy(ptr %model)")
+            code.do(f"ret i32 {made}")
+            code.start(on)
     code.do("store ptr %model, ptr %out, align 8")
     code.do("ret i32 0")
     head = f"i32 @{name}_create(ptr %out, i32 %given)"
     return function_text(head, code, f"{attributes} ")
 
 
-def _variable_offsets(manifest: Manifest) -> tuple[list[int], int]:
+def _variable_offsets(manifest: Manifest, mirrors: bool) -> tuple[list[int], int]:
+    """Where variables are in the memory of an instance, and the bytes of all; with ``mirrors`` of those on a GPU."""
     offsets, total = list[int](), 0
     for port in manifest.variables:
         offsets.append(total)
+        if port.memory and not mirrors:
+            continue
         size = evaluate(port.bytes, {})  # variables have static shapes
         total += (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
     return offsets, total
 
 
-def _own_variables(code: Code, manifest: Manifest, gpu: bool) -> None:
+def _own_variables(code: Code, manifest: Manifest, gpu: bool, stateful: bool) -> None:
     """Storage for the variables: pages of zeros that cost nothing until they are touched."""
-    offsets, total = _variable_offsets(manifest)
+    offsets, total = _variable_offsets(manifest, stateful)
     if not total:
         return
     memory = code.op(f"call ptr @calloc(i64 1, i64 {total + ALIGNMENT})")
@@ -401,13 +412,33 @@ def _own_variables(code: Code, manifest: Manifest, gpu: bool) -> None:
     code.start(failed)
     _release(code, NO_MEMORY, gpu)
     code.start(on)
-    address = code.op(f"ptrtoint ptr {memory} to i64")
-    rest = code.op(f"and i64 {address}, {ALIGNMENT - 1}")
-    base = code.at("i8", memory, code.op(f"sub i64 {ALIGNMENT}, {rest}"))
+    base = _aligned(code, memory)
     code.do(f"call void @tfc_huge(ptr {base}, i64 {total})")
     for k, offset in enumerate(offsets):
-        place = code.at("i8", base, str(offset))
-        code.do(f"store ptr {place}, ptr {place_of(code, VARIABLES + k)}, align 8")
+        if not manifest.variables[k].memory:
+            place = code.at("i8", base, str(offset))
+            code.do(f"store ptr {place}, ptr {place_of(code, VARIABLES + k)}, align 8")
+
+
+def _aligned(code: Code, memory: str) -> str:
+    """The next address where variables may begin."""
+    address = code.op(f"ptrtoint ptr {memory} to i64")
+    rest = code.op(f"and i64 {address}, {ALIGNMENT - 1}")
+    return code.at("i8", memory, code.op(f"sub i64 {ALIGNMENT}, {rest}"))
+
+
+def _mirror_function(manifest: Manifest) -> str:
+    """``NAME_mirror``: the bytes of a variable in the host's memory, for checkpoints."""
+    offsets, _ = _variable_offsets(manifest, True)
+    code = new_code()
+    base = _aligned(code, code.op(f"load ptr, ptr {place_of(code, OWNED)}, align 8"))
+    cases = " ".join(f"i32 {k}, label %v{k}" for k in range(len(offsets)))
+    code.do(f"switch i32 %index, label %v0 [ {cases} ]")
+    for k, (offset, port) in enumerate(zip(offsets, manifest.variables, strict=True)):
+        code.start(f"v{k}")
+        place = code.op(f"load ptr, ptr {place_of(code, VARIABLES + k)}, align 8")
+        code.do(f"ret ptr {code.at('i8', base, str(offset)) if port.memory else place}")
+    return function_text(f"hidden ptr @{manifest.name}_mirror(ptr %model, i32 %index)", code)
 
 
 def _allocate(code: Code, slot: int, size: int, gpu: bool) -> None:

@@ -126,7 +126,7 @@ out:
   ret i32 0
 }
 
-define i32 @${name}_init(ptr %model) nounwind {
+define ${linkage}i32 @${name}_init${suffix}(ptr %model) nounwind {
 entry:
   %null = icmp eq ptr %model, null
   br i1 %null, label %refuse, label %next
@@ -136,7 +136,7 @@ next:
   br i1 %left, label %one, label %end
 one:
   %index = trunc i64 %k to i32
-  %to = call ptr @${name}_variable(ptr %model, i32 %index)
+  %to = call ptr @${name}_${storage}(ptr %model, i32 %index)
   %place_at = getelementptr i64, ptr @tfc_state_places, i64 %k
   %place = load i64, ptr %place_at, align 8
   %size_at = getelementptr i64, ptr @tfc_state_extents, i64 %k
@@ -159,7 +159,7 @@ end:
   ret i32 0
 }
 
-define i32 @${name}_save(ptr %model, ptr %path) nounwind {
+define ${linkage}i32 @${name}_save${suffix}(ptr %model, ptr %path) nounwind {
 entry:
   %no_model = icmp eq ptr %model, null
   %no_path = icmp eq ptr %path, null
@@ -206,7 +206,7 @@ next:
 one:
   %which_at = getelementptr i32, ptr @tfc_state_variables, i64 %k
   %which = load i32, ptr %which_at, align 4
-  %from = call ptr @${name}_variable(ptr %model, i32 %which)
+  %from = call ptr @${name}_${storage}(ptr %model, i32 %which)
   %size_at = getelementptr i64, ptr @tfc_state_sizes, i64 %k
   %size = load i64, ptr %size_at, align 8
   %put = call i64 @fwrite(ptr %from, i64 1, i64 %size, ptr %file)
@@ -270,7 +270,7 @@ out:
   ret i64 -1
 }
 
-define i32 @${name}_restore(ptr %model, ptr %path) nounwind {
+define ${linkage}i32 @${name}_restore${suffix}(ptr %model, ptr %path) nounwind {
 entry:
   %no_model = icmp eq ptr %model, null
   %no_path = icmp eq ptr %path, null
@@ -364,7 +364,7 @@ put:
 put_one:
   %p_which_at = getelementptr i32, ptr @tfc_state_variables, i64 %p
   %p_which = load i32, ptr %p_which_at, align 4
-  %p_to = call ptr @${name}_variable(ptr %model, i32 %p_which)
+  %p_to = call ptr @${name}_${storage}(ptr %model, i32 %p_which)
   %p_size_at = getelementptr i64, ptr @tfc_state_sizes, i64 %p
   %p_size = load i64, ptr %p_size_at, align 8
   %p_from = getelementptr i8, ptr %values, i64 %p_offset

@@ -4,7 +4,8 @@
     NAME_save(model, path)        a checkpoint that `tf.train.Saver` reads, written atomically
     NAME_restore(model, path)     one of just these variables, from here or from a Saver: all or nothing
 
-`state.ll` says how it works. Hidden variables (the places of random streams) are no part of checkpoints.
+`state.ll` says how it works. Variables on a GPU have a mirror in the host's memory for this, which is copied there
+afterwards, or from there before. Hidden variables (the places of random streams) are no part of checkpoints.
 """
 
 from __future__ import annotations
@@ -66,15 +67,20 @@ def state_llvm(
     table = table_of({HEADER_KEY: header(1), **entries})
     places = [(initial or {}).get(p.name) for p in ports]
     declared = [f"declare {text} nounwind" for text in _DECLARED.values()]
-    declared.append(f"declare ptr @{name}_variable(ptr, i32) nounwind")
+    mirrored = [k for k, p in enumerate(ports) if p.memory]
+    storage = "mirror" if mirrored else "variable"
+    declared.append(f"declare ptr @{name}_{storage}(ptr, i32) nounwind")
     weights = "null"
     if any(p is not None for p in places):
         weights = f"@{name}_weights"
         declared.append(f"{weights} = external hidden constant i8, align 64")
     text = files("tfc.codegen").joinpath("state.ll").read_text("utf-8")
     total = sum(sizes)
-    return Template(text).substitute(
+    return _mirrored(name, mirrored, null_pointer) + Template(text).substitute(
         name=name,
+        storage=storage,
+        linkage="internal " if mirrored else "",
+        suffix="_here" if mirrored else "",
         declarations="\n".join(declared),
         weights=weights,
         length=len(table.data),
@@ -98,6 +104,37 @@ def state_llvm(
         other=OTHER_VARIABLES,
         damaged=DAMAGED,
     )
+
+
+def _mirrored(name: str, mirrored: Sequence[int], null_pointer: int) -> str:
+    """The functions of a model with variables on a GPU, around those on the host."""
+    if not mirrored:
+        return ""
+    text = [f"declare i32 @{name}_{way}(ptr, i32, ptr) nounwind\n" for way in ("read", "write")]
+    for function, way in (("pull", "read"), ("push", "write")):
+        text.append(f"define internal i32 @{name}_{function}(ptr %model) nounwind {{\nentry:\n")
+        for k in mirrored:
+            text.append(
+                f"  %m{k} = call ptr @{name}_mirror(ptr %model, i32 {k})\n"
+                f"  %r{k} = call i32 @{name}_{way}(ptr %model, i32 {k}, ptr %m{k})\n"
+                f"  %b{k} = icmp ne i32 %r{k}, 0\n  br i1 %b{k}, label %out{k}, label %on{k}\n"
+                f"out{k}:\n  ret i32 %r{k}\non{k}:\n"
+            )
+        text.append("  ret i32 0\n}\n")
+    # A restored checkpoint lacks hidden variables, so their mirrors are filled first.
+    for function, more, first, last in (("init", "", "", "push"), ("save", "path", "pull", ""), ("restore", "path", "pull", "push")):
+        given = "ptr %model" + (f", ptr %{more}" if more else "")
+        steps = [s for s in (first, f"{function}_here", last) if s]
+        text.append(f"define i32 @{name}_{function}({given}) nounwind {{\nentry:\n")
+        text.append("  %null = icmp eq ptr %model, null\n  br i1 %null, label %refuse, label %s0\ns0:\n")
+        for k, step in enumerate(steps):
+            arguments = given if step.endswith("_here") else "ptr %model"
+            text.append(
+                f"  %r{k} = call i32 @{name}_{step}({arguments})\n  %b{k} = icmp ne i32 %r{k}, 0\n"
+                f"  br i1 %b{k}, label %out{k}, label %s{k + 1}\nout{k}:\n  ret i32 %r{k}\ns{k + 1}:\n"
+            )
+        text.append(f"  ret i32 0\nrefuse:\n  ret i32 {null_pointer}\n}}\n")
+    return "".join(text)
 
 
 @cache

@@ -31,6 +31,7 @@ def render(manifest: Manifest) -> str:
         *(_port_macros(manifest, p) for p in _ports(manifest)),
         _functions(manifest),
         _arguments(manifest),
+        *_gpu(manifest),
         *_variables(manifest),
         "#ifdef __cplusplus\n}\n#endif",
         f"#endif /* {guard} */",
@@ -88,9 +89,17 @@ def _introduction(manifest: Manifest) -> str:
         " *",
         f" * Made for {manifest.target.triple}, {manifest.target.cpu}"
         + (f" ({', '.join(manifest.target.features)})." if manifest.target.features else "."),
+        *_gpu_introduction(manifest),
         " */",
     ]
     return "\n".join(lines)
+
+
+def _gpu_introduction(manifest: Manifest) -> Iterator[str]:
+    if (gpu := manifest.gpu) is not None:
+        yield f" * Runs on an NVIDIA GPU, {gpu.cpu} or later: {manifest.name}_create opens the CUDA driver (libcuda.so.1)."
+        yield " * Nothing of CUDA is linked. The tensors of a run are in the host's memory all the same, unless"
+        yield f" * {manifest.name}_run_device is called."
 
 
 def _constants(manifest: Manifest) -> str:
@@ -106,6 +115,9 @@ def _constants(manifest: Manifest) -> str:
         _macro(manifest, f"{name}_ARENA_SIZE", arena)
         + " /* bytes of scratch memory of a handle */",
     ]
+    if manifest.gpu is not None:
+        size = _macro(manifest, f"{name}_GPU_ARENA_SIZE", manifest.gpu.arena_size)
+        rows.append(f"{size} /* bytes of scratch memory on the GPU */")
     return "\n".join(rows)
 
 
@@ -225,6 +237,24 @@ static inline int {name}_call({name}_model *model, const {name}_args *args)
 }}"""
 
 
+def _gpu(manifest: Manifest) -> Iterator[str]:
+    """What a model on a GPU has beside the rest."""
+    if manifest.gpu is None:
+        return
+    name = manifest.name
+    yield f"""/* {name}_run with inputs and outputs in device memory, at multiples of 16 bytes, begun on `stream` (a CUstream).
+ * It is not waited for, unless the model may report errors of its data; with stream = 0 it is begun on a stream of the
+ * instance's, and waited for. The context of the instance's GPU is the primary one, and current afterwards. */
+int {name}_run_device({name}_model *model, const void *const *inputs, void *const *outputs, const int64_t *dims, void *stream);
+
+/* Before the first instance is made: a table of the driver's functions to be used instead of libcuda.so.1. */
+int {name}_use_driver(void *const *table);"""
+    if manifest.variables:
+        yield f"""/* Copy variable `i` to `memory` on the host, or from there. */
+int {name}_read({name}_model *model, int i, void *memory);
+int {name}_write({name}_model *model, int i, const void *memory);"""
+
+
 def _variables(manifest: Manifest) -> Iterator[str]:
     name = manifest.name
     if manifest.stateful:
@@ -249,7 +279,8 @@ int {name}_restore({name}_model *model, const char *path);"""
 int {name}_bind_variable({name}_model *model, int i, void *storage);"""
     for i, port in enumerate(manifest.variables):
         c_type = C_TYPES[port.dtype]
-        yield f"""/* The variable {_describe(port)}. */
+        where = ", in device memory" if port.memory else ""
+        yield f"""/* The variable {_describe(port)}{where}. */
 static inline {c_type} *{name}_variable_{port.identifier}({name}_model *model)
 {{
     return ({c_type} *){name}_variable(model, {i});

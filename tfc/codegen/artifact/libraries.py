@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from tfc.errors import ArtifactError
 
 _C = """
-    abort aligned_alloc calloc clock_gettime close exit fclose fflush fileno fopen fprintf fread free fsync
+    abort aligned_alloc calloc clock_gettime close dlopen dlsym exit fclose fflush fileno fopen fprintf fread free fsync
     fwrite getenv getpid madvise malloc memchr memcmp memcpy memmove
     memset munmap mmap mprotect nanosleep open posix_memalign printf puts qsort realloc remove rename sched_getaffinity
     sched_getcpu sched_setaffinity sched_yield snprintf stderr strcmp strlen strncmp strrchr strtod strtol syscall
