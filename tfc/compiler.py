@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -30,7 +29,7 @@ from tfc.codegen.cpu.objects import compile_all
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.cpu.translate import translate
 from tfc.codegen.cuda import Image, device_of
-from tfc.codegen.host import describe_program, emit_host
+from tfc.codegen.host import describe_program, emit_host, one_module
 from tfc.codegen.interface import NO_MEMORY, NULL_POINTER
 from tfc.codegen.known import KnownKernels
 from tfc.codegen.pool import pool_llvm
@@ -167,9 +166,9 @@ def emit_llvm(lowered: Lowered, *, in_process: bool = False) -> tuple[str, Manif
     manifest = _describe(lowered, messages, image)
     interface = _interface(lowered, manifest, image, bound_weights=in_process, shared_pool=in_process)
     if in_process:
-        return _one_module(kernels, interface), manifest
+        return one_module(kernels, interface), manifest
     pool = pool_llvm(lowered.target.triple)
-    return _one_module(kernels, interface, pool, _state(lowered, manifest)), manifest
+    return one_module(kernels, interface, pool, _state(lowered, manifest)), manifest
 
 
 def _is_zeros(value: LiteralAttr) -> bool:
@@ -178,21 +177,6 @@ def _is_zeros(value: LiteralAttr) -> bool:
     if value.data.is_splat and array.size:
         array = array.reshape(-1)[:1]
     return not np.ascontiguousarray(array).reshape(-1).view(np.uint8).any()
-
-
-def _one_module(*parts: str) -> str:
-    """Texts of several modules as one: what one declares, another defines or declares too."""
-    text = "\n".join(p for p in parts if p)
-    known = {m[1] for m in re.finditer(r"^define [^@]*@(\w+)", text, re.MULTILINE)}
-    lines = list[str]()
-    for line in text.split("\n"):
-        declared = re.match(r"declare [^@]*@([\w.]+)|@(\w+) = external", line)
-        if declared is None:
-            lines.append(line)
-        elif (name := declared[1] or declared[2]) not in known:
-            known.add(name)
-            lines.append(line)
-    return "\n".join(lines)
 
 
 def _state(lowered: Lowered, manifest: Manifest) -> str:
