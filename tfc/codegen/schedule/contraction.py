@@ -30,6 +30,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from xdsl.dialects import arith
 from xdsl.dialects.builtin import VectorType
 from xdsl.ir import Attribute, SSAValue
 
@@ -45,6 +46,7 @@ from tfc.codegen.schedule.panels import (
     Ahead,
     Operand,
     Part,
+    asking_rows,
     bytes_of,
     copy_across,
     copy_along,
@@ -57,7 +59,7 @@ from tfc.dialects import kernel
 from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import ContractOp
-from tfc.dialects.tfc.types import element, shape_of
+from tfc.dialects.tfc.types import element, is_float, shape_of
 from tfc.dims import Dim, product
 
 UNROLL = 2
@@ -417,13 +419,15 @@ class _Generator:
                 first = first - self.e.maximum(self.block * self.tiles_per_block - self.rows.tall, 0)
             local = (tile.item * self.block_rows + row - first) * self.lanes
             place = (self.partial, local, self.lanes)
-        sums = self._begin(height, place, chunk)
+        zeros = [self.e.constant(0, VectorType(self.kind, [height, p.lanes])) for p in self.parts]
+        self.sums_at = place if chunk.first is not None and self.kept else None
         x = replace(tile.x, start=tile.x.start + row * tile.x.row)
         w = replace(tile.w, ahead=self._ahead(height, row, tile))
-        sums = self._sum(0, x, w, chunk, sums)
-        if chunk.last is None:
-            self.results.finish(height, row, tile.batch, offset, sums)
+        found = self._sum(0, x, w, chunk, zeros)
+        if chunk.first is None or chunk.last is None:
+            self.results.finish(height, row, tile.batch, offset, found)
             return
+        sums = self.e.branch(chunk.first, lambda: found, lambda: self._on_top(found, place))
 
         def finish() -> Sequence[SSAValue]:
             self.results.finish(height, row, tile.batch, offset, sums)
@@ -451,25 +455,15 @@ class _Generator:
         done = (row - self.block * self.block_rows + tile.item * rows) * (size // (parts * height))
         return Ahead(tile.w.start, self._bound(tile.w.start + following + done), parts)
 
-    def _begin(self, height: int, place: tuple[SSAValue, Dim, Dim], chunk: Chunk) -> Sequence[SSAValue]:
-        """Zero, or the partial sums of the chunks before."""
-        types = [VectorType(self.kind, [height, p.lanes]) for p in self.parts]
-
-        def zeros() -> Sequence[SSAValue]:
-            return [self.e.constant(0, t) for t in types]
-
-        def partial() -> Sequence[SSAValue]:
-            buffer, offset, rows = place[0], place[1], self.e.index(place[2])
-            return [
-                self.e(
-                    kernel.LoadOp(
-                        buffer, self.e.index(offset + p.first), t, row_stride=rows, mask=m
-                    )
-                )
-                for p, t, m in zip(self.parts, types, self.results.masks, strict=True)
-            ]
-
-        return zeros() if chunk.first is None else self.e.branch(chunk.first, zeros, partial)
+    def _on_top(self, sums: Sequence[SSAValue], place: tuple[SSAValue, Dim, Dim]) -> Sequence[SSAValue]:
+        """``sums`` and those of the chunks before, which the loop over this one has asked for."""
+        buffer, offset, rows = place[0], place[1], self.e.index(place[2])
+        add = arith.AddfOp if is_float(self.kind) else arith.AddiOp
+        before = [
+            self.e(kernel.LoadOp(buffer, self.e.index(offset + p.first), t.type, row_stride=rows, mask=m))
+            for p, t, m in zip(self.parts, sums, self.results.masks, strict=True)
+        ]
+        return [self.e(add(x, y)) for x, y in zip(before, sums, strict=True)]
 
     def _sum(
         self, axis: int, x: Operand, w: Operand, chunk: Chunk, sums: Sequence[SSAValue]
@@ -498,14 +492,15 @@ class _Generator:
         whole = isinstance(extent, int) and extent % unroll == 0 and length % unroll == 0
         main = high if whole else low + (high - low) // unroll * unroll
 
-        ask = w.asking(self.e, unroll)
+        asks = [w.asking(self.e, unroll), *self._rows_asked(replace(x, start=x_at), height, unroll)]
 
         def step(k: Dim, sums: Sequence[SSAValue]) -> Sequence[SSAValue]:
             return self._step(x_at + k * x.moves[-1], w_at + k * w.moves[-1], x, w, height, sums)
 
         if main != low:
             with self.e.loop(main, lower=low, step=unroll, carried=sums) as loop:
-                ask(loop.variable)
+                for ask in asks:
+                    ask(loop.variable)
                 for u in range(unroll):
                     loop.carry(step(loop.variable + u, loop.carried))
             sums = loop.results
@@ -517,6 +512,18 @@ class _Generator:
                 loop.carry(step(loop.variable, loop.carried))
             sums = loop.results
         return sums
+
+    def _rows_asked(self, x: Operand, height: int, steps: int) -> list[Callable[[Dim], object]]:
+        """Where a sum is cut, the rows of the next tile, and the partial sums of this one, come from afar."""
+        asks: list[Callable[[Dim], object]] = []
+        if self.sum.count != 1 and not self.blocking.copies_x and x.moves[-1] == 1:
+            following = (x.buffer, x.kind, x.start + height * x.row)
+            asks.append(asking_rows(self.e, following, x.row, height, steps))
+        if self.sums_at:
+            buffer, offset, row = self.sums_at
+            lines = max(1, self.lanes * bytes_of(self.kind) // kernel.LINE)
+            asks.append(asking_rows(self.e, (buffer, self.kind, offset), row, height, steps, lines))
+        return asks
 
     def _step(
         self, x_at: Dim, w_at: Dim, x: Operand, w: Operand, height: int, sums: Sequence[SSAValue]

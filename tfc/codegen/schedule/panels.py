@@ -74,6 +74,30 @@ class Operand:
         return lambda k: e(kernel.PrefetchOp(self.buffer, e.index(first + k * move // ahead.parts), lines))
 
 
+def asking_rows(
+    e: Emitter, place: Place, row: Dim, height: int, steps: int, lines: int | None = None
+) -> Callable[[Dim], object]:
+    """What asks for some lines of each of ``height`` rows, few in an iteration, given its first term.
+
+    Args:
+        place: where the first row begins; its elements are neighbours.
+        row: from row to row.
+        steps: terms of an iteration.
+        lines: of a row; None for as many as an iteration takes elements of it.
+    """
+    buffer, kind, start = place
+    line = kernel.LINE // bytes_of(kind)
+    turns = max(1, line // steps)
+
+    def ask(k: Dim) -> None:
+        column = k // line if lines is None else k // (turns * steps) % lines
+        for first in range(0, height, turns):
+            r = k // steps % turns + first
+            e(kernel.PrefetchOp(buffer, e.index(start + r * row + column * line), 1))
+
+    return ask
+
+
 def bytes_of(kind: Attribute) -> int:
     """Of an element in memory."""
     return max(8, getattr(kind, "bitwidth", 32)) // 8
