@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from xdsl.dialects.builtin import TensorType
@@ -41,9 +42,9 @@ from tfc.dialects.tfc.reduce import ReduceOp
 from tfc.dialects.tfc.shape import BroadcastOp, IdentityOp, ReshapeOp
 from tfc.dialects.tfc.state import StateOp
 from tfc.dialects.tfc.transfer import RecvOp, SendOp
-from tfc.dialects.tfc.types import UNKNOWN_DIM, is_ranked, shape_of
+from tfc.dialects.tfc.types import UNKNOWN_DIM, dtype_of, element, shape_of
 from tfc.dialects.tfc.window import WindowOp
-from tfc.dims import Dim, product
+from tfc.dims import product
 from tfc.errors import OptionError
 from tfc.location import nodes_of
 from tfc.passes.count_work import flops
@@ -203,8 +204,12 @@ def work(op: Operation) -> tuple[float, float, int]:
 
 def size_of(value: SSAValue) -> int:
     """Bytes of a value; none of a token."""
-    known = isinstance(value.type, TensorType) and is_ranked(value) and UNKNOWN_DIM not in shape_of(value)
-    return at_sample(tensor_bytes(value.type)) if known else 0
+    return _size(value.type) if isinstance(value.type, TensorType) else 0
+
+
+@lru_cache(1024)
+def _size(type_: TensorType) -> int:
+    return 0 if UNKNOWN_DIM in shape_of(type_) else at_sample(tensor_bytes(type_))
 
 
 def _is_free(op: Operation) -> bool:
@@ -225,17 +230,17 @@ def _arithmetic(op: Operation) -> float:
             return float(sum(_arithmetic(inner) for inner in op.inner))
         case DotOp():
             x = shape_of(op.x)
-            return 2.0 * _elements(op.results[0]) * _sample(product([x[d] for d in op.dims()[2]]))
+            return 2.0 * _elements(op.results[0]) * at_sample(product([x[d] for d in op.dims()[2]]))
         case ConvolutionOp():
-            return 2.0 * _elements(op.result) * _sample(product(shape_of(op.w)[:-1]))
+            return 2.0 * _elements(op.result) * at_sample(product(shape_of(op.w)[:-1]))
         case ConvolutionGradOp():
             w = op.operands[0] if isinstance(op, ConvBackpropInputOp) else op.results[0]
-            return 2.0 * _elements(op.operands[1]) * _sample(product(shape_of(w)[:-1]))
+            return 2.0 * _elements(op.operands[1]) * at_sample(product(shape_of(w)[:-1]))
         case AttentionOp():
             keys = shape_of(op.k)[list(op.order_k.get_values())[-2]]
-            return 4.0 * _elements(op.q) * _sample(keys)
+            return 4.0 * _elements(op.q) * at_sample(keys)
         case WindowOp():
-            return float(_elements(op.results[0]) * _sample(product(op.windows()[0])))
+            return float(_elements(op.results[0]) * at_sample(product(op.windows()[0])))
         case ContractOp():
             return float(at_sample(flops(op)))
         case _:
@@ -244,12 +249,7 @@ def _arithmetic(op: Operation) -> float:
 
 
 def _elements(value: SSAValue) -> int:
-    known = isinstance(value.type, TensorType) and is_ranked(value) and UNKNOWN_DIM not in shape_of(value)
-    return _sample(product(shape_of(value))) if known else 0
-
-
-def _sample(extent: Dim) -> int:
-    return 0 if extent == UNKNOWN_DIM else at_sample(extent)
+    return size_of(value) // dtype_of(element(value)).itemsize if isinstance(value.type, TensorType) else 0
 
 
 def in_words(seconds: float) -> str:

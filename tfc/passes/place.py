@@ -45,7 +45,7 @@ from tfc.dialects.tfc.state import VariableOp
 from tfc.dialects.tfc.transfer import DEVICE, ports
 from tfc.dialects.tfc.types import ResourceType
 from tfc.errors import GraphError
-from tfc.location import describe
+from tfc.location import describe, nodes_of
 from tfc.passes.costs import Costs, in_words, size_of
 from tfc.passes.placing import Problem, best, makespan, on_one
 
@@ -168,6 +168,8 @@ class _Function:
                 self.wants[op] = inside.pop()
         self.ties = list(_ties(self.ops))
         self.groups: dict[Operation, _Group] = {}
+        self.fitting: dict[Device, list[Device]] = {}
+        """The devices that fit a name."""
         self.summary = ""
 
     def run(self) -> None:
@@ -227,9 +229,9 @@ class _Function:
     def _choose(self, group: _Group) -> None:
         """The devices that a group may have."""
         group.wanted = self._meet(group)
-        fits = [d for d in self.there if group.wanted.fits(d)]
+        fits = self._fitting(group.wanted)
         lacking = {d: op for d in fits for op in group.members if not has_kernel(op, d)}
-        usable = self._distinct([d for d in fits if d not in lacking])
+        usable = [d for d in fits if d not in lacking]
         if not usable:
             asking = next((op for op in group.members if op in self.wants), group.members[0])
             missing = next(iter(lacking.values()), None)
@@ -239,11 +241,15 @@ class _Function:
         prefer = self.prefer
         if prefer == ANY and any(isinstance(op, VariableOp) for op in group.members):
             prefer = Device(kind="GPU")
-        preferred = [d for d in usable if prefer.fits(d)]
         if prefer != ANY:
-            usable = preferred[:1] or usable[:1]
-        group.candidates = usable
+            usable = [*(d for d in usable if prefer.fits(d)), *usable][:1]
+        group.candidates = usable if len(usable) < 2 else self._distinct(usable)
         group.reason = f"wants {group.wanted}" if group.wanted != ANY else "wants nothing"
+
+    def _fitting(self, name: Device) -> list[Device]:
+        if name not in self.fitting:
+            self.fitting[name] = [d for d in self.there if name.fits(d)]
+        return self.fitting[name]
 
     def _distinct(self, fits: Sequence[Device]) -> list[Device]:
         """One of those that share a processor and a memory."""
@@ -252,7 +258,8 @@ class _Function:
     def _meet(self, group: _Group) -> Device:
         met = ANY
         for k, op in enumerate(group.members):
-            want = self.wants.get(op, ANY)
+            if (want := self.wants.get(op)) is None:
+                continue
             both = met.meet(want)
             if both is None:
                 other = next(o for o in group.members[:k] if self.wants.get(o, ANY).meet(want) is None)
@@ -326,8 +333,9 @@ class _Function:
         last, outputs = body.last_op, self.function.function_type.outputs
         ending = zip(last.operands if last else (), ports(self.function.res_attrs, len(outputs)), strict=True)
         memory = [memories.index(d.memory) for d in self.there]
+        of_kind = {kind: [self.costs.seconds(op, kind) for op in tasks] for kind in dict.fromkeys(kinds)}
         return Problem(
-            seconds=[[self.costs.seconds(op, kind) for kind in kinds] for op in tasks],
+            seconds=list(zip(*(of_kind[kind] for kind in kinds), strict=True)),
             group=[member[id(self.groups[op])] for op in tasks],
             candidates=[[number[d] for d in g.candidates] for g in groups],
             inputs=[list(dict.fromkeys(values[o] for o in op.operands if o in values)) for op in tasks],
@@ -439,9 +447,8 @@ def _short(device: Device) -> str:
 
 
 def _name(op: Operation) -> str:
-    where = describe(op.location)
-    node = where[where.rindex("(") + 1 : -1] if where.endswith(")") else ""
-    return f"'{node}' ({op.name})" if node else f"'{op.name}'"
+    nodes = nodes_of(op.location)
+    return f"'{nodes[0]}' ({op.name})" if nodes else f"'{op.name}'"
 
 
 def _at(op: Operation) -> str:

@@ -22,7 +22,7 @@ from itertools import product
 from math import prod
 
 WORK = 100_000
-"""Tasks that are simulated in a search, at most: each takes 3 us."""
+"""Tasks that are simulated in a search, at most: each takes 2 us."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +62,21 @@ class _Clock:
     links: dict[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
     made: list[float] = field(init=False)
     """When each task is done."""
-    place: list[int] = field(init=False)
-    """The device of each task."""
+    where: list[int] = field(init=False)
+    """In which memory its results are."""
     there: dict[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
     """When a value that came over a link was in a memory."""
 
     def __post_init__(self) -> None:
         self.free = [0.0] * (max(self.problem.processor, default=0) + 1)
         self.made = [0.0] * len(self.problem.group)
-        self.place = [-1] * len(self.problem.group)
+        self.where = [-1] * len(self.problem.group)
 
     def arrival(self, value: int, memory: int, commit: bool) -> float:
         """When ``value`` is in ``memory``."""
         p = self.problem
         task = p.source[value]
-        source, made = (p.memory[-1 - task], 0.0) if task < 0 else (p.memory[self.place[task]], self.made[task])
+        source, made = (p.memory[-1 - task], 0.0) if task < 0 else (self.where[task], self.made[task])
         if source == memory:
             return made
         if (known := self.there.get((value, memory))) is not None:
@@ -90,14 +90,19 @@ class _Clock:
 
     def run(self, task: int, device: int, commit: bool = True) -> float:
         """When ``task`` is done on ``device``."""
-        p = self.problem
-        done = self.free[p.processor[device]]
+        p, made, where = self.problem, self.made, self.where
+        processor, memory = p.processor[device], p.memory[device]
+        done = self.free[processor]
         for value in p.inputs[task]:
-            done = max(done, self.arrival(value, p.memory[device], commit))
+            maker = p.source[value]
+            near = maker >= 0 and where[maker] == memory
+            there = made[maker] if near else self.arrival(value, memory, commit)
+            if there > done:
+                done = there
         done += p.seconds[task][device]
         if commit:
-            self.free[p.processor[device]] = self.made[task] = done
-            self.place[task] = device
+            self.free[processor] = made[task] = done
+            where[task] = memory
         return done
 
     def end(self) -> float:
