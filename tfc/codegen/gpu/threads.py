@@ -102,6 +102,13 @@ def _move(code: Code, name: str, word: str, lane: str) -> str:
     return code.op(f"call i32 @{full}(i32 -1, i32 {word}, i32 {lane}, i32 {last})")
 
 
+def _ballot(t: Translator, op: Operation) -> Value:
+    assert isinstance(op, kernel.BallotOp), "the table says so"
+    name = "llvm.nvvm.vote.ballot.sync"
+    t.code.module.declare(name, "i32", ["i32", "i1"])
+    return t.code.op(f"call i32 @{name}(i32 -1, i1 {t.text(op.holds)})")
+
+
 def _check(t: Translator, op: Operation) -> None:
     assert isinstance(op, kernel.CheckOp), "the table says so"
     code, holds = t.code, [h for h in t.rows(op.holds) if h != "true"]
@@ -126,6 +133,7 @@ RULES: dict[type[Operation], Rule] = {
     kernel.SharedOp: _shared,
     kernel.BarrierOp: _barrier,
     kernel.ShuffleOp: _shuffle,
+    kernel.BallotOp: _ballot,
     kernel.CheckOp: _check,
 }
 """What each of them becomes on a GPU."""

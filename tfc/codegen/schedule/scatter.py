@@ -63,7 +63,7 @@ def lower_scatter(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
             at = segment.variable * width
             each_part(lambda c, t: e(kernel.StoreOp(e.constant(0, t), result, e.index(at + c))))
         with e.loop(rows) as row:
-            where = _position(e, ids, row.variable, element(inner.segment_ids))
+            where = position(e, ids, row.variable, element(inner.segment_ids))
 
             def add() -> list[SSAValue]:
                 place, source = e.bind(where) * width, row.variable * width
@@ -83,7 +83,7 @@ def lower_scatter(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     return e.finish(name, grid=blocks, grain=1)
 
 
-def _position(e: Emitter, ids: SSAValue, at: Dim, kind: Attribute) -> SSAValue:
+def position(e: Emitter, ids: SSAValue, at: Dim, kind: Attribute) -> SSAValue:
     """An id as an index."""
     assert isinstance(kind, IntegerType), "the verifier demands integers"
     value = e(kernel.LoadOp(ids, e.index(at), storage(kind)))

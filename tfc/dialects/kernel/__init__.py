@@ -62,7 +62,7 @@ from tfc.dialects.kernel.memory import (
     StoreOp,
     buffer_type,
 )
-from tfc.dialects.kernel.threads import SHUFFLES, BarrierOp, SharedOp, ShuffleOp, ThreadOp
+from tfc.dialects.kernel.threads import SHUFFLES, BallotOp, BarrierOp, SharedOp, ShuffleOp, ThreadOp
 from tfc.dialects.kernel.values import (
     CASTS,
     COMBINERS,
@@ -88,7 +88,7 @@ from tfc.dialects.kernel.values import (
 OPS: list[type[Operation]] = [
     FuncOp, ParallelOp, LoadOp, GatherOp, StoreOp, ScratchOp, AlignedOp, PrefetchOp, LanesOp, MaskOp, SplatOp,
     RowOp, TransposeOp, TileOp, OuterOp, DotBytesOp, CompareOp, SelectOp, CastOp, HalfOp, JoinOp, ReduceLanesOp, CheckOp,
-    ThreadOp, SharedOp, BarrierOp, ShuffleOp,
+    ThreadOp, SharedOp, BarrierOp, ShuffleOp, BallotOp,
     CopyAsyncOp, CommitAsyncOp, WaitAsyncOp, LoadMatrixOp, RoundTf32Op, MmaOp,
 ]  # fmt: skip
 
@@ -96,7 +96,7 @@ Kernel = Dialect("kernel", OPS, [])
 
 __all__ = [
     "ALIGNED", "CASTS", "COMBINERS", "LINE", "MAX_THREADS", "NEVER_POSITIVE", "OPS", "PREDICATES", "SHARED_ALIGNMENT", "SHUFFLES",
-    "STATIC_SHARED", "STREAMING", "UNITS", "WARP", "WIDEST", "AlignedOp", "BarrierOp", "CastOp", "CheckOp", "CommitAsyncOp",
+    "STATIC_SHARED", "STREAMING", "UNITS", "WARP", "WIDEST", "AlignedOp", "BallotOp", "BarrierOp", "CastOp", "CheckOp", "CommitAsyncOp",
     "CompareOp", "CopyAsyncOp", "DotBytesOp", "FuncOp", "GatherOp", "HalfOp", "JoinOp", "Kernel", "LanesOp", "LoadMatrixOp",
     "LoadOp", "MaskOp", "MatrixUnit", "MmaOp", "OuterOp", "ParallelOp", "PrefetchOp", "ReduceLanesOp", "RoundTf32Op", "RowOp",
     "ScratchOp", "SelectOp", "SharedOp", "ShuffleOp", "SplatOp", "StoreOp", "ThreadOp", "TileOp", "TransposeOp",

@@ -20,7 +20,7 @@ other threads of the launch must neither read nor write, but for those of its bl
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import IndexType, MemRefType, StringAttr
+from xdsl.dialects.builtin import IndexType, MemRefType, StringAttr, i1, i32
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
@@ -134,3 +134,18 @@ class ShuffleOp(OnThreads):
             raise VerifyException(f"'{self.name}': expected {self.value.type}, got {self.result.type}")
 
 
+@irdl_op_definition
+class BallotOp(OnThreads):
+    """Of each thread of the warp whether its condition holds: bit ``i`` is that of lane ``i``.
+
+    All threads of the warp reach it, or none.
+    """
+
+    name = "kernel.ballot"
+    holds = operand_def(i1)
+    result = result_def(i32)
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())  # it may not move into a branch
+    assembly_format = "$holds attr-dict"
+
+    def __init__(self, holds: SSAValue | Operation) -> None:
+        super().__init__(operands=[holds], result_types=[i32])

@@ -56,3 +56,13 @@ kernel.func @checked(%n : index)
   kernel.check %inside, "outside" : i1
 }
 
+// Which threads of a warp a condition holds for.
+// CHECK-LABEL: .visible .entry ballot(
+// CHECK:         vote.sync.ballot.b32
+kernel.func @ballot(%x : memref<?xi32>, %n : index)
+    attributes {dims = ["n"], grid = "1", grain = 1 : i64, target = "gpu", block = 32 : i64} {
+  %t = kernel.thread
+  %inside = arith.cmpi ult, %t, %n : index
+  %all = kernel.ballot %inside
+  kernel.store %all, %x[%t] : i32, memref<?xi32>
+}

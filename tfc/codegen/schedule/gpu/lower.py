@@ -5,6 +5,7 @@ from __future__ import annotations
 from tfc.codegen.gpu.targets import GpuTarget
 from tfc.codegen.schedule.gpu.contraction import lower_contraction
 from tfc.codegen.schedule.gpu.nest import lower_nest
+from tfc.codegen.schedule.gpu.scatter import lower_scatter
 from tfc.dialects import kernel
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.errors import OptionError
@@ -13,8 +14,9 @@ from tfc.location import describe
 GENERATORS = {
     "nest": lower_nest,
     "contraction": lower_contraction,
+    "scatter": lower_scatter,
     # Each element of its own, from the beginning: right, and slow where there are many.
-    **dict.fromkeys(("scatter", "running", "merge"), lower_nest),
+    **dict.fromkeys(("running", "merge"), lower_nest),
 }
 """What writes the kernel of each kind of fusion."""
 
