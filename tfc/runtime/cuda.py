@@ -345,9 +345,9 @@ def as_device_array(value: Any) -> DeviceArray:
 
 
 _LEGACY = 1
-"""The stream that waits for the usual ones of its context, as both protocols and the driver number it."""
+"""The stream that waits for the usual ones of its context, as both protocols number it; to the driver it is none."""
 
 
 def _wait(stream: int, ordinal: int) -> None:
     driver().enter(ordinal)
-    driver().call("cuStreamSynchronize", stream)
+    driver().call("cuStreamSynchronize", None if stream == _LEGACY else stream)
