@@ -12,6 +12,7 @@ from harness import fusion
 from test_nest import check
 from xdsl.ir import Operation, SSAValue
 
+from tfc.dialects import kernel
 from tfc.dialects.tfc.elementwise import AddOp, DivOp, ExpOp, MulOp, SubOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
@@ -99,6 +100,23 @@ def test_transposes(shape: tuple[int, int, int]) -> None:
     for perm in ([1, 0, 2], [2, 0, 1], [0, 2, 1], [2, 1, 0]):
         op = fusion("nest", [tensor_type(shape, F32)], lambda v, p=perm: [TransposeOp(v, p)])
         np.testing.assert_array_equal(GpuRunner(op)(x)[0], x.transpose(perm))
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 33), (2, 32, 64)])
+def test_transposes_beside_others(shape: tuple[int, int, int]) -> None:
+    turned = [shape[0], shape[2], shape[1]]
+
+    def body(x: SSAValue, y: SSAValue, b: SSAValue) -> Sequence[Operation]:
+        across = TransposeOp(x, [0, 2, 1])
+        total = AddOp(across, y)
+        spread = BroadcastOp(b, turned, [1])
+        return [across, total, spread, MulOp(total, spread)]
+
+    op = fusion("nest", [tensor_type(s, F32) for s in (shape, turned, [shape[2]])], body)
+    x, y, b = normal(*shape), normal(*turned), normal(shape[2])
+    runner = GpuRunner(op)
+    assert any(isinstance(o, kernel.SharedOp) for o in runner.kernel.walk())
+    np.testing.assert_array_equal(runner(x, y, b)[0], (x.transpose(0, 2, 1) + y) * b[:, None])
 
 
 def test_results_have_the_same_bits_in_every_run() -> None:

@@ -16,7 +16,8 @@ from tfc.codegen.schedule.access import OperandAccess
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.evaluate import Evaluator
 from tfc.codegen.schedule.gpu.teams import Part, Team, Values
-from tfc.codegen.schedule.lanes import Index
+from tfc.codegen.schedule.gpu.turned import Tile
+from tfc.codegen.schedule.lanes import Index, storage
 from tfc.codegen.schedule.nest import ungroup
 from tfc.dialects import kernel
 from tfc.dialects.tfc.base import TensorOp
@@ -33,6 +34,8 @@ class ThreadEvaluator(Evaluator):
         self.team: Team | None = None
         """The threads that share the folds of a row."""
 
+        self.tile: Tile | None = None
+        """The part of the result for which operands that are read across their rows are turned."""
         self.mine = False
         """Whether what is being computed differs between the threads of the team."""
 
@@ -63,6 +66,11 @@ class ThreadEvaluator(Evaluator):
 
     def access(self, op: TensorOp) -> OperandAccess:
         return ThreadAccess(self, op)
+
+    def load(self, buffer: SSAValue, kind: Attribute, offset: Dim, *, widen: bool = True) -> SSAValue:
+        if self.tile is not None and (place := self.tile.place(buffer, storage(kind), offset)) is not None:
+            buffer, offset = place
+        return super().load(buffer, kind, offset, widen=widen)
 
     def _load(self, buffer: SSAValue, stored: Attribute, offset: Dim) -> SSAValue:
         value = super()._load(buffer, stored, offset)

@@ -1,11 +1,12 @@
 """A fusion of elementwise, data-moving and reducing operations on a GPU.
 
     elements    a thread has a few neighbouring elements of the result       y = relu(x + b)
+    tiles       the same where operands lie across the result                y = transpose(x) + b
     rows        the threads of a team share the reductions of a row          softmax, layer norm, sums of rows
     columns     warps share the reductions of neighbouring columns           sums of columns
 
 The elements themselves come from the same evaluator as on a CPU. Neighbouring threads read neighbouring memory, 16 bytes
-each where everything allows it. Which of the three it is, how many threads make a team, and how wide accesses are is
+each where everything allows it. Which of these it is, how many threads make a team, and how wide accesses are is
 told by a dry run that records every load. No result depends on the order in which threads come.
 """
 
@@ -18,6 +19,7 @@ from xdsl.ir import SSAValue
 from tfc.codegen.gpu.targets import GpuTarget
 from tfc.codegen.schedule.gpu.evaluate import ThreadEvaluator
 from tfc.codegen.schedule.gpu.teams import HELD, Part, Team, Values, both
+from tfc.codegen.schedule.gpu.turned import ROWS, SIDE, Tile
 from tfc.codegen.schedule.lanes import Index, Read, factor, lane_bits, linear
 from tfc.codegen.schedule.nest import delinearise, dry_run, emitter_of, ungroup
 from tfc.dialects import kernel
@@ -65,7 +67,7 @@ class _Nest:
         folds = [r for r in plan.reads if r.folds]
         shared = [r for r in folds if any(isinstance(o, ReduceOp | ArgReduceOp) for o in self.op.inner)]
         if not shared:
-            return self.elements(name)
+            return self.elements(name) if plan.across is None else self.tiles(name, plan.across)
         row = self._row(shared)
         terms = max((self._terms(r) for r in shared), default=0)
         if row < len(plan.groups):
@@ -137,7 +139,7 @@ class _Nest:
         values = [*self.op.block.args, *self.outputs]
         return kernel.WIDEST * 8 // max(8, *(lane_bits(element(v)) for v in values))
 
-    # The three forms
+    # The forms
 
     def elements(self, name: str) -> kernel.FuncOp:
         """Each thread has a few neighbouring elements."""
@@ -168,6 +170,39 @@ class _Nest:
             else:
                 e.branch(e.compare("slt", i, threads), body)
         return self.finish(name, grid, block, [n for pair in plan.in_place for n in pair])
+
+    def tiles(self, name: str, across: int) -> kernel.FuncOp:
+        """A block has a tile of rows (along group ``across``) and columns (along the last group)."""
+        e, ev = self.e, self.ev
+        rows, columns = self.extents[across], self.extents[-1]
+        assert isinstance(rows, int) and isinstance(columns, int), "tiles are of static dims"  # noqa: PT018
+        outer = [n for k, n in enumerate(self.extents[:-1]) if k != across]
+        cuts = [*outer, _up(rows, SIDE), _up(columns, SIDE)]
+        grid = product(cuts)
+        with e.parallel(grid) as p:
+            *others, i, j = delinearise(ev, p, cuts)
+            t = e.bind(e(kernel.ThreadOp()), "t")
+            x, y = (e.bind(e.index(d), n) for d, n in ((t % SIDE, "x"), (t // SIDE, "y")))
+            first = i * SIDE, j * SIDE
+            column, beside = self._within(first[1] + x, columns)
+            below = [self._within(first[0] + y + k, rows) for k in range(0, SIDE, ROWS)]
+            numbers = {str(row): k * ROWS for k, (row, _) in enumerate(below)}
+            ev.tile = Tile(e, first, (rows, columns), x, y, numbers, column, len(e.scopes))
+            ev.floor = len(e.scopes) - 1
+            for row, inside in below:
+                self.store([*others[:across], row, *others[across:], column], both(e, inside, beside))
+            if ev.tile.made:
+                e(kernel.BarrierOp())  # the next tile comes to the same memory
+        # Threads beyond the end read what others write: no matter, unless an operand stands where the result goes.
+        exact = rows % SIDE == 0 and columns % SIDE == 0
+        return self.finish(name, grid, SIDE * ROWS, [n for pair in self.plan.in_place for n in pair] if exact else ())
+
+    def _within(self, index: Dim, extent: int) -> tuple[Expr, SSAValue | None]:
+        """An index as a symbol, moved to the last one where it is beyond; and whether it was not."""
+        valid = None if extent % SIDE == 0 else self.e.compare("slt", index, extent)
+        symbol = self.e.bind(self.e.index(index if valid is None else self.e.minimum(index, extent - 1)))
+        self.ev.ranged(symbol, extent)
+        return symbol, valid
 
     def rows(self, name: str, row: int) -> kernel.FuncOp:
         """A team of threads has a row: the dims from group ``row`` on, for each index along those before."""
