@@ -61,8 +61,9 @@ class Emitter:
         block = self.anchor.parent
         assert block is not None, "a rule sees attached operations only"
         _stamp(op, self.anchor.location)
-        for name, attribute in self.anchor.attributes.items():  # its device, above all
-            op.attributes.setdefault(name, attribute)
+        for part in op.walk() if op.regions else (op,):
+            for name, attribute in self.anchor.attributes.items():  # its device, above all
+                part.attributes.setdefault(name, attribute)
         block.insert_op_before(op, self.anchor)
         self.made.append(op)
         return op.results

@@ -42,6 +42,7 @@ from tfc.dialects.tfc.shape import (
     TransposeOp,
 )
 from tfc.dialects.tfc.state import GateOp
+from tfc.dialects.tfc.transfer import DEVICE
 from tfc.dialects.tfc.types import UNKNOWN_DIM, is_ranked, shape_of
 from tfc.dims import Dim, evaluate, names, product
 from tfc.passes.blocks import blocks_of
@@ -150,6 +151,9 @@ class _Sinker:
             else:
                 op = TransposeOp(value, perm)
             op.location = location
+            made = value.owner
+            if isinstance(made, Operation) and DEVICE in made.attributes:  # where the value is, not where it is read
+                op.attributes[DEVICE] = made.attributes[DEVICE]
             known = emit(op)
             known.name_hint = value.name_hint
             self.written[value, perm] = known

@@ -18,3 +18,13 @@ func.func @softmax(%x : tensor<4x8xf32>) -> tensor<4x8xf32> {
   %z = tfc.relu %y : tensor<4x8xf32> -> tensor<4x8xf32>
   func.return %z : tensor<4x8xf32>
 }
+
+// What an operation becomes runs where it did, inside of loops, too.
+// CHECK-LABEL: func.func @on_a_device
+// CHECK:         tfc.while
+// CHECK:         tfc.compare {{.*}} {tfc.device = "/device:GPU:0"}
+// CHECK:         tfc.merge_runs {{.*}} {tfc.device = "/device:GPU:0"}
+func.func @on_a_device(%x : tensor<2x5xi32>) -> tensor<2x5xi64> {
+  %y = tfc.argsort %x along 1 {tfc.device = "/device:GPU:0"} : tensor<2x5xi32> -> tensor<2x5xi64>
+  func.return %y : tensor<2x5xi64>
+}

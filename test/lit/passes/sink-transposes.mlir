@@ -95,3 +95,13 @@ func.func @mixed(%x : tensor<3x5xf32>, %y : tensor<5x3xf32>) -> tensor<5x3xf32> 
   %e = tfc.add %t, %y : tensor<5x3xf32>, tensor<5x3xf32> -> tensor<5x3xf32>
   func.return %e : tensor<5x3xf32>
 }
+
+// What moves to the end stays on the device of the value.
+// CHECK-LABEL: func.func @device
+// CHECK-NEXT:    %[[E:.*]] = tfc.exp %{{.*}} {tfc.device = "/device:GPU:0"}
+// CHECK-NEXT:    tfc.transpose %[[E]] by [1, 0] {tfc.device = "/device:GPU:0"}
+func.func @device(%x : tensor<3x5xf32>) -> tensor<5x3xf32> {
+  %t = tfc.transpose %x by [1, 0] {tfc.device = "/device:GPU:0"} : tensor<3x5xf32> -> tensor<5x3xf32>
+  %e = tfc.exp %t {tfc.device = "/device:GPU:0"} : tensor<5x3xf32> -> tensor<5x3xf32>
+  func.return %e : tensor<5x3xf32>
+}

@@ -155,6 +155,8 @@ class _Nest:
             i = e.bind(e.index(p * block + t), "i")
 
             def body() -> list[SSAValue]:
+                # A number that all read is read here, too: it may stand where one of them writes.
+                ev.floor = len(e.scopes) - 1
                 variables = delinearise(ev, i, extents)
                 if width > 1:
                     variables[-1] = e.bind(e.index(variables[-1] * width), "v")
