@@ -49,6 +49,9 @@ def test_a_network_gives_what_it_gives_on_the_cpu(gpu: Driver) -> None:
         there = model(DeviceArray.of(x))
         assert isinstance(there, DeviceArray)
         np.testing.assert_array_equal(there.numpy(), model(x))
+        into = DeviceArray.empty((batch, 3), np.float32)
+        assert model.run_device([x], [into])[0] is into
+        np.testing.assert_array_equal(into.numpy(), model(x))
     assert gpu.calls["cuGraphLaunch"] > 0
     assert "GPU:0" in str([p.memory for p in model._program.manifest.inputs])
 

@@ -72,11 +72,19 @@ def driver() -> Driver:
     """
     if _given:
         return Driver(_given[0][0], _given[0][1])
+    if (found := _machines()) is None:
+        help = "install NVIDIA's driver, or compile the model for the CPU"
+        raise RunError(f"this machine has no CUDA driver: {api.LIBRARY} was not found", help=help)
+    return found
+
+
+@cache
+def _machines() -> Driver | None:
+    """The machine's own driver; None where it has none."""
     try:
         library = ctypes.CDLL(api.LIBRARY)
     except OSError:
-        help = "install NVIDIA's driver, or compile the model for the CPU"
-        raise RunError(f"this machine has no CUDA driver: {api.LIBRARY} was not found", help=help) from None
+        return None
     words = api.Table(*(_symbol(library, f) for f in api.FUNCTIONS))
     return Driver(ctypes.addressof(words), (library, words))
 
