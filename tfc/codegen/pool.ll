@@ -7,7 +7,9 @@
 ;           joins by counting itself active in the same word, which succeeds only while the job
 ;           is open. So the fields of a job are stable for whoever joined, and the caller never
 ;           waits for a worker that has not woken up: it does the work itself.
-;   next    the first iteration that nobody has taken; all take chunks of it.
+;   next    for each member of the team, the first iteration of its share that nobody has taken. Everyone takes
+;           chunks of his own share, which is the same part of every job, so that what a kernel has written is
+;           where the next one reads it, and then of others'.
 ;   sleep   an idle worker watches `state` for ${spin_ns} ns, then waits on a condition. Each side
 ;           first announces (sleepers, state), then looks (state, sleepers), all seq_cst, so
 ;           that no wake-up is lost. The caller waits for the active ones in the same way.
@@ -25,8 +27,8 @@
 %tfc_place = type { i32, i32, i32, [13 x i32], [16 x i64], [64 x i8] }
 
 @tfc_state = internal global i64 0, align 64
-@tfc_next = internal global i64 0, align 64
-@tfc_job = internal global [4 x i64] zeroinitializer, align 64
+@tfc_next = internal global [${max_threads} x [8 x i64]] zeroinitializer, align 64
+@tfc_job = internal global [6 x i64] zeroinitializer, align 64
 @tfc_core = internal global i32 0, align 4
 @tfc_busy = internal global i32 0, align 64
 @tfc_sleepers = internal global i32 0, align 64
@@ -76,7 +78,7 @@ define internal i64 @tfc_clock(i32 %clock) nounwind {
   ret i64 %now
 }
 
-; About a microsecond of doing nothing.
+; About a tenth of a microsecond of doing nothing.
 define internal void @tfc_relax() nounwind {
 entry:
   br label %again
@@ -84,7 +86,7 @@ again:
   %i = phi i32 [ 0, %entry ], [ %n, %again ]
   ${pause}
   %n = add i32 %i, 1
-  %more = icmp ult i32 %n, 16
+  %more = icmp ult i32 %n, 2
   br i1 %more, label %again, label %exit
 exit:
   ret void
@@ -104,27 +106,50 @@ define internal i1 @tfc_joinable(i64 %state, i64 %last, i64 %index) nounwind {
   ret i1 %b
 }
 
-; Take chunks of the job until none is left.
-define internal void @tfc_work() nounwind {
+; Take chunks of the job until none is left: of the share of member %first of the team, then of the next ones'.
+define internal void @tfc_work(i64 %first) nounwind {
 entry:
   %p_args = getelementptr i64, ptr @tfc_job, i64 1
   %p_n = getelementptr i64, ptr @tfc_job, i64 2
   %p_chunk = getelementptr i64, ptr @tfc_job, i64 3
+  %p_share = getelementptr i64, ptr @tfc_job, i64 4
+  %p_team = getelementptr i64, ptr @tfc_job, i64 5
   %fn = load ptr, ptr @tfc_job, align 8
   %args = load ptr, ptr %p_args, align 8
   %n = load i64, ptr %p_n, align 8
   %chunk = load i64, ptr %p_chunk, align 8
-  br label %take
+  %share = load i64, ptr %p_share, align 8
+  %team = load i64, ptr %p_team, align 8
+  %final = sub i64 %team, 1
+  br label %turn
+turn:
+  %k = phi i64 [ 0, %entry ], [ %k1, %through ]
+  %member = phi i64 [ %first, %entry ], [ %following, %through ]
+  %next = getelementptr [8 x i64], ptr @tfc_next, i64 %member
+  %last = icmp eq i64 %member, %final
+  %after = add i64 %member, 1
+  %bound = mul i64 %after, %share
+  %end = select i1 %last, i64 %n, i64 %bound
+  br label %look
+look:
+  %at = load atomic i64, ptr %next monotonic, align 8
+  %left = icmp slt i64 %at, %end
+  br i1 %left, label %take, label %through
 take:
-  %lo = atomicrmw add ptr @tfc_next, i64 %chunk monotonic
-  %some = icmp slt i64 %lo, %n
-  br i1 %some, label %run, label %exit
+  %lo = atomicrmw add ptr %next, i64 %chunk monotonic
+  %some = icmp slt i64 %lo, %end
+  br i1 %some, label %run, label %through
 run:
-  %end = add i64 %lo, %chunk
-  %over = icmp sgt i64 %end, %n
-  %hi = select i1 %over, i64 %n, i64 %end
+  %to = add i64 %lo, %chunk
+  %over = icmp sgt i64 %to, %end
+  %hi = select i1 %over, i64 %end, i64 %to
   call void %fn(ptr %args, i64 %lo, i64 %hi)
-  br label %take
+  br label %look
+through:
+  %following = select i1 %last, i64 0, i64 %after
+  %k1 = add i64 %k, 1
+  %more = icmp slt i64 %k1, %team
+  br i1 %more, label %turn, label %exit
 exit:
   ret void
 }
@@ -216,7 +241,7 @@ watch:
   %i = phi i32 [ 0, %where ], [ %i1, %watch ]
   call void @tfc_relax()
   %i1 = add i32 %i, 1
-  %again = icmp ult i32 %i1, 16
+  %again = icmp ult i32 %i1, 200
   br i1 %again, label %watch, label %compare
 compare:
   %second = call i64 @tfc_clock(i32 %clock)
@@ -275,6 +300,7 @@ entry:
   %index = ptrtoint ptr %number to i64
   %place = getelementptr %tfc_place, ptr @tfc_places, i64 %index
   %p_busy = getelementptr %tfc_place, ptr %place, i32 0, i32 1
+  %member = add i64 %index, 1
   %id = call i32 @tfc_thread()
   store i32 %id, ptr %place, align 4
   br label %idle
@@ -332,7 +358,7 @@ apart:
   call void @tfc_leave(i32 %core)
   br label %do
 do:
-  call void @tfc_work()
+  call void @tfc_work(i64 %member)
   store atomic i32 0, ptr %p_busy seq_cst, align 4
   %left = atomicrmw sub ptr @tfc_state, i64 1 seq_cst
   %waiting = load atomic i32, ptr @tfc_waiting seq_cst, align 4
@@ -388,7 +414,22 @@ offer:
   store i64 %chunk, ptr %p_chunk, align 8
   %core = call i32 @sched_getcpu()
   store i32 %core, ptr @tfc_core, align 4
-  store atomic i64 0, ptr @tfc_next monotonic, align 8
+  %p_share = getelementptr i64, ptr @tfc_job, i64 4
+  %p_team = getelementptr i64, ptr @tfc_job, i64 5
+  %each = sdiv i64 %parts, %team
+  %share = mul i64 %each, %chunk
+  store i64 %share, ptr %p_share, align 8
+  store i64 %team, ptr %p_team, align 8
+  br label %begin
+begin:
+  %m = phi i64 [ 0, %offer ], [ %m1, %begin ]
+  %from = mul i64 %m, %share
+  %next = getelementptr [8 x i64], ptr @tfc_next, i64 %m
+  store atomic i64 %from, ptr %next monotonic, align 8
+  %m1 = add i64 %m, 1
+  %begun = icmp eq i64 %m1, %team
+  br i1 %begun, label %ready, label %begin
+ready:
   %old = load atomic i64, ptr @tfc_state monotonic, align 8
   %generation = lshr i64 %old, 32
   %following = add i64 %generation, 1
@@ -412,7 +453,7 @@ wake:
   %l2 = call i32 @pthread_mutex_unlock(ptr @tfc_mutex)
   br label %work
 work:
-  call void @tfc_work()
+  call void @tfc_work(i64 0)
   %closing = atomicrmw and ptr @tfc_state, i64 -65537 seq_cst
   %active0 = and i64 %closing, 65535
   %alone = icmp eq i64 %active0, 0
