@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tfc.codegen.gpu.targets import GpuTarget
+from tfc.codegen.schedule.gpu.attention import lower_attention
 from tfc.codegen.schedule.gpu.contraction import lower_contraction
 from tfc.codegen.schedule.gpu.nest import lower_nest
+from tfc.codegen.schedule.gpu.running import lower_running
 from tfc.codegen.schedule.gpu.scatter import lower_scatter
 from tfc.dialects import kernel
 from tfc.dialects.tfc.fusion import FusionOp
@@ -14,9 +16,10 @@ from tfc.location import describe
 GENERATORS = {
     "nest": lower_nest,
     "contraction": lower_contraction,
+    "attention": lower_attention,
     "scatter": lower_scatter,
-    # Each element of its own, from the beginning: right, and slow where there are many.
-    **dict.fromkeys(("running", "merge"), lower_nest),
+    "running": lower_running,
+    "merge": lower_nest,  # each element finds its place of its own, in as many steps as its run has bits
 }
 """What writes the kernel of each kind of fusion."""
 
