@@ -7,6 +7,7 @@ others make reaches it through the pairs of ``tfc.send`` and ``tfc.recv``.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from queue import Queue
 from random import Random
 from threading import Thread
@@ -32,15 +33,16 @@ from tfc.options import Options
 from tfc.passes.insert_transfers import InsertTransfers
 from tfc.passes.place import Place
 from tfc.runtime import interpreter
+from tfc.runtime.cuda import DeviceArray
 
-DEVICES = 3
+CPUS = ("/cpu:0", "/cpu:1", "/cpu:2")
 
 
-def on_devices(random: Random, module: ModuleOp) -> ModuleOp:
-    """``module`` with operations that want random devices."""
+def on_devices(random: Random, module: ModuleOp, devices: Sequence[str]) -> ModuleOp:
+    """``module`` with operations that want random ones of ``devices``."""
     variables: dict[str, str] = {}
     for op in module.walk():
-        device = random.choice(["", "", *(f"/cpu:{k}" for k in range(DEVICES))])
+        device = random.choice(["", "", *devices])
         if isinstance(op, VariableOp):
             device = variables.setdefault(op.variable.data, device)
         if device and not isinstance(op, ReadOp | AssignOp | FuncOp | ReturnOp | ModuleOp):
@@ -50,7 +52,7 @@ def on_devices(random: Random, module: ModuleOp) -> ModuleOp:
 
 def partitioned(module: ModuleOp) -> ModuleOp:
     """``module`` placed, and with transfers."""
-    Place(cpus=DEVICES).apply(context(), module)
+    Place(cpus=len(CPUS)).apply(context(), module)
     InsertTransfers().apply(context(), module)
     module.verify()
     return module
@@ -101,43 +103,52 @@ def run_apart(module: ModuleOp, inputs: list[Any], variables: dict[str, Any]) ->
 
 
 
-def run_compiled(module: ModuleOp, inputs: list[Any], variables: dict[str, Any]) -> list[Any]:
-    """What native code for several virtual CPUs gives."""
-    program = load(lower(module, Options(placement=Placement(cpus=DEVICES))))
-    for k, port in enumerate(program.manifest.variables):
-        variables[port.name] = np.array(variables[port.name])
-        program.bind_variable(k, variables[port.name])
-    return program.run(inputs)
+class Run:
+    """A random graph with operations on random devices, and what a run gives and leaves in variables."""
+
+    def __init__(self, random: Random, devices: Sequence[str]) -> None:
+        program = Program(random)
+        self.inputs = list(program.feeds.values())
+        types = [tensor_type(t.shape, tf.float32.element) for t in program.feeds]
+        self.state: dict[str, Any] = {}
+        interpreter.interpret(program.shuffled(Request(program.graph, [], [program.init])), [], self.state)
+        request = Request(program.graph, program.fetches, program.targets, list(program.feeds), types)
+        self.module = on_devices(random, program.shuffled(request), devices)
+        self.left = dict(self.state)
+        given = interpreter.interpret(self.module.clone(), self.inputs, self.left)
+        self.given = [v for v in given if v is not None]
+
+    def check(self, given: Sequence[Any], left: dict[str, Any], **tolerance: float) -> None:
+        assert left.keys() == self.left.keys()
+        for got, wanted in zip([*given, *left.values()], [*self.given, *(self.left[n] for n in left)], strict=True):
+            np.testing.assert_allclose(got, wanted, **tolerance)
 
 
-def check(random: Random, compiled: bool = False) -> None:
-    program = Program(random)
-    inputs = list(program.feeds.values())
-    types = [tensor_type(t.shape, tf.float32.element) for t in program.feeds]
-    state: dict[str, Any] = {}
-    interpreter.interpret(program.shuffled(Request(program.graph, [], [program.init])), [], state)
-    whole, apart = dict(state), dict(state)
-    request = Request(program.graph, program.fetches, program.targets, list(program.feeds), types)
-    module = on_devices(random, program.shuffled(request))
-    wanted = interpreter.interpret(module.clone(), inputs, whole)
-    wanted = [w for w in wanted if w is not None]
-    if compiled:
-        for got, value in zip(run_compiled(module, inputs, apart), wanted, strict=True):
-            np.testing.assert_allclose(got, value, rtol=1e-4, atol=1e-5)
-        for name, value in whole.items():
-            np.testing.assert_allclose(apart[name], value, rtol=1e-4, atol=1e-5)
-        return
-    cut = partitioned(module)
-    for got, value in zip(run_apart(cut, inputs, apart), wanted, strict=True):
-        np.testing.assert_array_equal(got, value)
-    assert whole.keys() == apart.keys()
-    for name, value in whole.items():
-        np.testing.assert_array_equal(apart[name], value)
+def check(random: Random) -> None:
+    run = Run(random, CPUS)
+    cut, left = partitioned(run.module), dict(run.state)
+    run.check(run_apart(cut, run.inputs, left), left, rtol=0)
     sent = [op for op in cut.walk() if isinstance(op, SendOp)]
     for op in sent:
         assert [type(use.operation) for use in op.result.uses] == [RecvOp]
     ways = Counter((op.value, str(device_of(use.operation))) for op in sent for use in op.result.uses)
     assert all(count == 1 for count in ways.values()), "one transfer for each value and destination"
+
+
+def check_compiled(random: Random, devices: Sequence[str] = CPUS, gpu: str | None = None) -> None:
+    """The same with native code, on virtual CPUs or with a GPU."""
+    run = Run(random, devices)
+    placement = Placement(cpus=len(CPUS), gpus=1 if gpu else 0)
+    program = load(lower(run.module, Options(placement=placement, gpu=gpu)))
+    left = dict(run.state)
+    for k, port in enumerate(program.manifest.variables):
+        left[port.name] = np.array(left[port.name])
+        if port.memory:
+            left[port.name] = DeviceArray.of(left[port.name])
+        program.bind_variable(k, left[port.name])
+    given = program.run(run.inputs)
+    run.check(given, {n: np.asarray(v.numpy() if isinstance(v, DeviceArray) else v) for n, v in left.items()},
+              rtol=1e-4, atol=1e-5)  # fmt: skip
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
@@ -149,7 +160,7 @@ def test_partitions_finish_and_give_what_the_whole_gives(random: Random) -> None
 @settings(max_examples=12, deadline=None, suppress_health_check=QUIET)
 @given(st.randoms(use_true_random=False))
 def test_compiled_partitions_give_what_the_whole_gives(random: Random) -> None:
-    check(random, compiled=True)
+    check_compiled(random)
 
 
 @pytest.mark.slow

@@ -12,11 +12,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from xdsl.dialects.builtin import UnrankedTensorType
+from xdsl.dialects.builtin import StringAttr, UnrankedTensorType
 from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.ir import Operation as Instruction
 
 from tfc.dialects.tfc.state import GateOp, JoinOp
+from tfc.dialects.tfc.transfer import DEVICE
 from tfc.dialects.tfc.types import ControlType, ResourceType
 from tfc.errors import GraphError
 from tfc.graph.emit import RULES, Deferred, Emitter
@@ -162,5 +163,6 @@ def emit_part(
     """
     nodes = needed(part)
     feeds = [*part.arguments, *(part.captures[t] for t in part.captured)]
-    build = Builder(part, nodes, block, part.outputs, feeds, start)
+    marks: dict[Operation, dict[str, Attribute]] = {op: {DEVICE: StringAttr(op.device)} for op in nodes if op.device}
+    build = Builder(part, nodes, block, part.outputs, feeds, start, marks)
     return build.run(given), build.effects

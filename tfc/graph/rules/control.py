@@ -89,7 +89,9 @@ def _numbers(value: SSAValue) -> Any:
 def _remade(emit: Emitter, value: SSAValue) -> SSAValue:
     owner = value.owner
     if isinstance(owner, VariableOp):
-        return emit(VariableOp(owner.variable.data, owner.content))
+        handle = emit(again := VariableOp(owner.variable.data, owner.content))
+        again.attributes = dict(owner.attributes)  # its device is the variable's, not that of the loop
+        return handle
     if isinstance(owner, ConstantOp):
         return emit(ConstantOp(owner.value))
     return emit(ConstantOp(LiteralAttr.of(_numbers(value))))
