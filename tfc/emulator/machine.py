@@ -58,6 +58,9 @@ WATCHED = 1 << 26
 STATIC_SHARED = 48 << 10
 """Bytes of shared memory that a kernel may declare; more has to be asked for at the launch."""
 
+MANY = 1 << 14
+"""Threads of a launch from which on its code is worth optimising."""
+
 _HELPERS = """
 declare i1 @report(ptr nocapture, ptr nocapture readonly, i64, i64, i64, i64)
 declare i1 @check.shared(ptr nocapture, ptr nocapture readonly, i64, i64, i64, i64)
@@ -169,14 +172,14 @@ class Kernel:
     """A translated entry.
 
     Attributes:
-        address: of the machine code that runs a thread.
+        llvm: the function that runs a thread, as LLVM IR.
         params: offset and size of each argument.
         sites: the instructions that errors name by number.
         grains: logarithms of the cells of shadows, for shared and global memory.
     """
 
     name: str
-    address: int
+    llvm: str = field(repr=False)
     params: Sequence[tuple[int, int]]
     sites: Sequence[Instruction]
     frame_size: int
@@ -184,7 +187,6 @@ class Kernel:
     shared_size: int
     max_threads: int
     grains: tuple[int, int]
-    llvm: str = field(repr=False, default="")
 
 
 class Module:
@@ -256,8 +258,8 @@ class Module:
             offset += p.size
         grains = (t.shared_grain.bit_length() - 1, t.global_grain.bit_length() - 1)
         return Kernel(
-            name, _compiled(text), params, t.sites, t.frame_size, t.local_size, t.shared_size, function.max_threads,
-            grains, text,
+            name, text, params, t.sites, t.frame_size, t.local_size, t.shared_size, function.max_threads,
+            grains,
         )  # fmt: skip
 
     def launch(
@@ -342,7 +344,8 @@ class Module:
                 values |= {f"ntid_{axis}": n, f"nctaid_{axis}": m}
             for word, value in values.items():
                 context[SLOT[word]] = value
-            failed = _launcher()(ctypes.addressof(context), kernel.address)
+            code = _compiled(kernel.llvm, quick=threads * grid[0] * grid[1] * grid[2] < MANY)
+            failed = _launcher()(ctypes.addressof(context), code)
             self.device.time = context[SLOT["time"]] + 1
             if failed:
                 raise self._error(kernel, {n: context[k] for n, k in SLOT.items()})
@@ -416,41 +419,52 @@ def _parsed(text: str) -> Parsed:
     return parse(text)
 
 
-_code: dict[str, int] = {}
+_code: dict[tuple[str, bool], int] = {}
 _engines: list[llvm.ExecutionEngine] = []
 
 
-def _compiled(text: str) -> int:
+def _compiled(text: str, quick: bool) -> int:
     """The address of the step function of a text; the same text is compiled once in a process."""
     _launcher()
-    key = hashlib.sha256(text.encode()).hexdigest()
+    key = hashlib.sha256(text.encode()).hexdigest(), quick
     if key not in _code:
-        _code[key] = _loaded(text).get_function_address(ENTRY)
+        _code[key] = _loaded(text, quick).get_function_address(ENTRY)
     return _code[key]
 
 
-def _loaded(text: str) -> llvm.ExecutionEngine:
-    """Optimised code in memory that is never given back: it is small, and kernels come again."""
+def _loaded(text: str, quick: bool = False) -> llvm.ExecutionEngine:
+    """Code in memory that is never given back: it is small, and kernels come again.
+
+    Args:
+        quick: compile in half of the time, for code that takes twice as long.
+    """
     llvm = binding()
     module = llvm.parse_assembly(text)
     try:
         module.verify()
     except RuntimeError as error:
         raise PtxError(f"bug in the emulator: {error}") from error
-    host = llvm.Target.from_triple(llvm.get_process_triple())
-    # Wide vectors gain nothing in code that runs one thread at a time.
-    features = llvm.get_host_cpu_features()
-    features = ",".join(f"{'+' if on else '-'}{name}" for name, on in features.items())
-    machine = host.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features, opt=1, codemodel="jitdefault", jit=True
-    )
-    options = llvm.create_pipeline_tuning_options(speed_level=1)
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    machine = _host(0 if quick else 1)
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+    passes = llvm.create_new_module_pass_manager()
+    if quick:
+        passes.add_always_inliner_pass()
+        passes.add_sroa_pass()
+    else:
+        passes = builder.getModulePassManager()
+    passes.run(module, builder)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     _engines.append(engine)
     return engine
+
+
+def _host(opt: int) -> llvm.TargetMachine:
+    llvm = binding()
+    features = ",".join(f"{'+' if on else '-'}{name}" for name, on in llvm.get_host_cpu_features().items())
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=features, opt=opt, codemodel="jitdefault", jit=True
+    )
 
 
 @cache
