@@ -20,6 +20,7 @@ from tfc.dialects import context, host, kernel
 from tfc.errors import ArtifactError, FeedError, RunError
 from tfc.runtime import driver_api as api
 from tfc.runtime.cuda import DeviceArray, as_device_array, is_on_device
+from tfc.runtime.cuda import driver as cuda_driver
 from tfc.runtime.jit import JitLibrary, load_object
 from tfc.runtime.program import Program
 
@@ -396,11 +397,23 @@ def test_capsules(cuda: FakeDriver, dtype: str) -> None:
 
 
 def test_memory_is_given_back(cuda: FakeDriver) -> None:
+    driver = cuda_driver()
     array = DeviceArray.of(np.ones(4))
-    assert cuda.allocated == 1
+    address = array.address
     del array
-    gc.collect()
+    assert DeviceArray.of(np.zeros(7)).address == address  # one block, used again
+    assert cuda.allocated == 1
+    assert driver.release() == 512
     assert cuda.allocated == 0
+    assert driver.release() == 0
+
+
+def test_spare_memory_is_given_back_where_there_is_none(cuda: FakeDriver) -> None:
+    cuda.memory = 4096
+    DeviceArray.empty([2048], np.uint8)
+    DeviceArray.empty([4096], np.uint8)
+    with pytest.raises(RunError, match="CUDA_ERROR_OUT_OF_MEMORY"):
+        DeviceArray.empty([8192], np.uint8)
 
 
 def test_a_gpu_by_its_properties(cuda: FakeDriver) -> None:
@@ -425,3 +438,13 @@ def test_no_driver_is_said() -> None:
     library, _ = build(ROWS)
     with pytest.raises(ArtifactError, match=r"libcuda\.so\.1 was not found; the model was compiled for a GPU \(sm_90\)"):
         Program(library.address, "m", keep=library)
+
+
+@pytest.mark.parametrize(("value", "captures"), [("0", 0), ("1", 1)])
+def test_replaying_is_an_option(monkeypatch: pytest.MonkeyPatch, value: str, captures: int) -> None:
+    monkeypatch.setenv("TFC_GPU_GRAPHS", value)
+    program, gpu = start(ROWS, {"step": step})
+    x = np.ones((2, 4), np.float32)
+    for _ in range(3):
+        np.testing.assert_array_equal(program.run([x])[0], x * np.square([1, 2, 3, 4]))
+    assert gpu.calls.count("cuStreamBeginCapture_v2") == captures

@@ -148,6 +148,23 @@ def test_a_graph_on_both(gpu: Driver) -> None:
     assert gpu.calls["cuLaunchKernel"] == 4
 
 
+def test_training_on_the_gpu_is_training_on_the_cpu() -> None:
+    losses: list[list[float]] = []
+    for device in ("/cpu:0", "/gpu:0"):
+        tf.reset_default_graph()
+        with tf.device(device):
+            x, y = tf.placeholder(tf.float32, [8, 4]), tf.placeholder(tf.float32, [8, 1])
+            w, b = tf.Variable(random(4, 1)), tf.Variable(np.zeros(1, np.float32))
+            loss = tf.reduce_mean(tf.square(tf.matmul(x, w) + b - y))
+            train = tf.train.AdamOptimizer(0.1).minimize(loss)
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            feeds = {x: random(8, 4), y: random(8, 1)}
+            losses.append([session.run([loss, train], feeds)[0] for _ in range(6)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    assert losses[0][-1] < losses[0][0]
+
+
 def test_a_loop_on_the_gpu() -> None:
     with tf.device("/gpu:0"):
         x = tf.placeholder(tf.float32, [3])

@@ -18,6 +18,7 @@
 @tfc_driver_library = internal constant [${library_size} x i8] c"${library}\00"
 @tfc_driver_names = internal constant [${names_size} x i8] c"${names}"
 @tfc_gpu_waits = internal constant [13 x i8] c"TFC_GPU_SYNC\00"
+@tfc_gpu_graphs = internal constant [15 x i8] c"TFC_GPU_GRAPHS\00"
 @tfc_gpu_format = internal constant [11 x i8] c"%s: %s, %s\00"
 @tfc_gpu_unknown = internal constant [30 x i8] c"an error without a known name\00"
 
@@ -162,6 +163,20 @@ out:
   ret i32 %code
 }
 
+; What a word of the environment says: 0 where it begins so, 1 for anything else, %otherwise where there is none.
+define internal i64 @tfc_gpu_switch(ptr %name, i64 %otherwise) nounwind {
+  %text = call ptr @getenv(ptr %name)
+  %none = icmp eq ptr %text, null
+  br i1 %none, label %unsaid, label %look
+unsaid:
+  ret i64 %otherwise
+look:
+  %first = load i8, ptr %text, align 1
+  %off = icmp eq i8 %first, 48
+  %said = select i1 %off, i64 0, i64 1
+  ret i64 %said
+}
+
 ; Make what an instance needs: at %out the words, with %kernels functions (their names one after the other) and
 ; %key bytes for a key. A code where something fails; @tfc_gpu_close takes back what was made by then.
 define internal i32 @tfc_gpu_open(ptr %out, i32 %ordinal, i32 %capability, i32 %exact, ptr %ptx, ptr %cubin, ptr %names, i64 %kernels, i64 %key) nounwind {
@@ -229,10 +244,13 @@ retain:
   %status_at = getelementptr i64, ptr %gpu, i64 5
   %waits_at = getelementptr i64, ptr %gpu, i64 12
   store i32 %device_number, ptr %device_at, align 8
-  %waiting = call ptr @getenv(ptr @tfc_gpu_waits)
-  %waits = icmp ne ptr %waiting, null
-  %waits_word = zext i1 %waits to i64
-  store i64 %waits_word, ptr %waits_at, align 8
+  %waits = call i64 @tfc_gpu_switch(ptr @tfc_gpu_waits, i64 0)
+  store i64 %waits, ptr %waits_at, align 8
+  %graphs = call i64 @tfc_gpu_switch(ptr @tfc_gpu_graphs, i64 1)
+  %replays = icmp ne i64 %graphs, 0
+  %state = select i1 %replays, i64 0, i64 3
+  %state_at = getelementptr i64, ptr %gpu, i64 14
+  store i64 %state, ptr %state_at, align 8
   %r1 = call i32 @tfc_cuDevicePrimaryCtxRetain(ptr %table, ptr %context_at, i32 %device_number)
   %bad1 = icmp ne i32 %r1, 0
   br i1 %bad1, label %fail, label %enter

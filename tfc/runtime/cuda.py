@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,6 +115,9 @@ class Driver:
         words = api.Table.from_address(table)
         self._functions = {f.name: f.type(words[k]) for k, f in enumerate(api.FUNCTIONS) if words[k]}
         self._contexts: dict[int, int] = {}
+        self._spare: dict[tuple[int, int], list[int]] = {}
+        """Blocks that are not used now, by their device and size."""
+        self._lock = threading.Lock()
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function.
@@ -177,11 +181,38 @@ class Driver:
     # Memory.
 
     def allocate(self, size: int, ordinal: int = 0) -> Memory:
-        """Device memory, which is given back with the object."""
+        """Device memory: a block that was used before, or a new one. It can be used again when the object has gone;
+        what was begun on it has to be done then."""
+        size = max(-(-size // _ROUND) * _ROUND, _ROUND)
+        with self._lock:
+            spare = self._spare.get((ordinal, size))
+            if spare:
+                return Memory(self, spare.pop(), size, ordinal)
         self.enter(ordinal)
         address = ctypes.c_uint64()
-        self.call("cuMemAlloc_v2", ctypes.addressof(address), max(size, 1))
-        return Memory(self, address.value, ordinal)
+        try:
+            self.call("cuMemAlloc_v2", ctypes.addressof(address), size)
+        except RunError:
+            if not self.release():
+                raise
+            self.enter(ordinal)
+            self.call("cuMemAlloc_v2", ctypes.addressof(address), size)
+        return Memory(self, address.value, size, ordinal)
+
+    def give(self, address: int, size: int, ordinal: int) -> None:
+        """Keep a block for the next that asks for one of its size: asking the driver waits for the whole device."""
+        with self._lock:
+            self._spare.setdefault((ordinal, size), []).append(address)
+
+    def release(self) -> int:
+        """Give blocks that are not used back to the driver; gives how many bytes these were."""
+        with self._lock:
+            blocks, self._spare = self._spare, {}
+        for (ordinal, _), addresses in blocks.items():
+            self.enter(ordinal)
+            for address in addresses:
+                self.call("cuMemFree_v2", address)
+        return sum(size * len(addresses) for (_, size), addresses in blocks.items())
 
     def to_device(self, target: int, source: Array, ordinal: int) -> None:
         """Copy a dense array, and wait."""
@@ -204,20 +235,16 @@ class Driver:
         weakref.finalize(array, self._functions["cuMemHostUnregister"], array.ctypes.data)
 
 
+_ROUND = 512
+"""Bytes of whose multiples blocks are asked for."""
+
+
 class Memory:
     """A block of device memory."""
 
-    def __init__(self, driver: Driver, address: int, ordinal: int) -> None:
+    def __init__(self, driver: Driver, address: int, size: int, ordinal: int) -> None:
         self.address = address
-        weakref.finalize(self, _free, driver, address, ordinal)
-
-
-def _free(driver: Driver, address: int, ordinal: int) -> None:
-    try:
-        driver.enter(ordinal)
-        driver.call("cuMemFree_v2", address)
-    except RunError:  # the context ended first, or a kernel has broken it
-        pass
+        weakref.finalize(self, driver.give, address, size, ordinal)
 
 
 class DeviceArray:

@@ -96,6 +96,7 @@ class Program:
         self.manifest = Manifest.from_json(ctypes.string_at(self._symbol("manifest")))
         if self.manifest.gpu:
             self._choose_driver()
+            self._run_there = self._function("run_device", _int, *[_pointer] * 5)
         self._error = self._function("error", ctypes.c_char_p, _int)
         self._run = self._function("run", _int, _pointer, _pointer, _pointer, _pointer)
         self._lock = threading.Lock()
@@ -200,8 +201,7 @@ class Program:
             self._pointers[:] = [a.address for a in (*fed, *results)]
             if self._dims is not None:
                 self._dims[:] = self._extents(fed)
-            run = self._function("run_device", _int, *[_pointer] * 5)
-            code = run(self._handle, self._inputs, self._outputs, self._dims, stream or None)
+            code = self._run_there(self._handle, self._inputs, self._outputs, self._dims, stream or None)
         if code:
             self._fail(code)
         return results if out is None else list(out)
