@@ -42,7 +42,7 @@ func.func @main(%x: tensor<?x8xf32, #tfc.dims<["n", ""]>>, %w: tensor<8x10xf32>)
 // -----
 
 // Two panels: while tiles of the first one are computed, they ask for the lines of the second, 8 rows of 64
-// numbers behind it. Three tiles count as two: each asks for half of it.
+// numbers behind it. A task has two tiles: each asks for half of it.
 // CHECK-LABEL: kernel.func @contract_1
 // CHECK-SAME:    (%[[X:.*]]: memref<144xf32>, %[[W:.*]]: memref<1024xf32>, %{{.*}})
 // CHECK:         scf.for {{.*}} -> (vector<6x64xf32>)

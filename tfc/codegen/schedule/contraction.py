@@ -175,6 +175,10 @@ class _Generator:
         self.row_blocks = tiles.ceil(self.rows.tiles, self.tiles_per_block)
         self.groups = tiles.ceil(self.panel.extent, self.group)
         self.block_rows = self.tiles_per_block * self.rows.height
+        # The rows that all panels share stay in the cache while one panel after the other is read, once.
+        depth = product([*(a.extent for a in self.contract.axes.of("step")), self.depth.extent])
+        size = guess(items) * guess(rows) * guess(depth) * bytes_of(self.stored) * self.contract.terms
+        self.rows_last = bool(self.contract.packed) and size <= tiles.BLOCK_BYTES
 
     @property
     def grid(self) -> Dim:
@@ -196,9 +200,15 @@ class _Generator:
     # One task
 
     def _task(self, task: Dim) -> None:
-        group, task = self._bound(task % self.groups), task // self.groups
-        self.block, task = self._bound(task % self.row_blocks), task // self.row_blocks
-        items, task = self._bound(task % self.item_blocks), self._bound(task // self.item_blocks)
+        extents = [self.groups, self.row_blocks, self.item_blocks]
+        if self.rows_last:
+            extents = [self.row_blocks, self.item_blocks, self.groups]
+        walked: list[Dim] = []
+        for extent in extents:
+            walked.append(self._bound(task % extent))
+            task = task // extent
+        group, self.block, items = walked if not self.rows_last else (walked[2], *walked[:2])
+        task = self._bound(task)
         own = [self._bound(i) for i in indices(task, self.own)]
         x = dot(own, [a.x for a in self.own])
         self.first_item = items * self.items_per_block
@@ -448,12 +458,14 @@ class _Generator:
             return None
         if self.panel.extent == 1 and not cut:
             return None
-        size = terms * self.lanes * self.contract.terms
+        width = self.lanes * self.contract.terms
         rows = min(self.block_rows, guess(self.row.extent))
-        parts = 1 << (max(1, rows * self.items_per_block // height).bit_length() - 1)
-        following = self.panel.w if cut and self.group != 1 else size
-        done = (row - self.block * self.block_rows + tile.item * rows) * (size // (parts * height))
-        return Ahead(tile.w.start, self._bound(tile.w.start + following + done), parts)
+        pace = -(-width * height // max(height, rows * self.items_per_block))
+        following = self.panel.w if cut and self.group != 1 else terms * width
+        done = (row - self.block * self.block_rows + tile.item * rows) * (terms * pace // height)
+        moves = tile.w.moves
+        begun = tile.w.start + tile.chunk.low * (moves[0] - moves[0] // moves[-1] * pace)
+        return Ahead(self._bound(begun + following + done), pace)
 
     def _on_top(self, sums: Sequence[SSAValue], place: tuple[SSAValue, Dim, Dim]) -> Sequence[SSAValue]:
         """``sums`` and those of the chunks before, which the loop over this one has asked for."""

@@ -32,14 +32,12 @@ class Ahead:
     """What is asked for while a panel is used: the next one, a part of it by each tile.
 
     Attributes:
-        start: where the panel begins.
         place: where the part of this tile begins.
-        parts: how many there are, about; a power of two.
+        pace: elements of it for each term of the sum.
     """
 
-    start: Dim
     place: Dim
-    parts: int
+    pace: int
 
 
 @dataclass(frozen=True)
@@ -61,17 +59,18 @@ class Operand:
     ahead: Ahead | None = None
 
     def moved(self, axis: int, i: Dim) -> Operand:
-        return replace(self, start=self.start + i * self.moves[axis])
+        ahead = self.ahead
+        if ahead is not None:
+            ahead = replace(ahead, place=ahead.place + i * self.moves[axis] // self.moves[-1] * ahead.pace)
+        return replace(self, start=self.start + i * self.moves[axis], ahead=ahead)
 
     def asking(self, e: Emitter, steps: int) -> Callable[[Dim], object]:
         """What asks for the share of an iteration of ``steps`` terms, given the first of them."""
         if (ahead := self.ahead) is None:
             return lambda k: None
-        move = self.moves[-1]
-        assert isinstance(move, int), "the lanes of a panel"
-        first = e.bind(e.index(ahead.place + (self.start - ahead.start) // ahead.parts))
-        lines = -(-steps * move * bytes_of(self.kind) // (ahead.parts * kernel.LINE))
-        return lambda k: e(kernel.PrefetchOp(self.buffer, e.index(first + k * move // ahead.parts), lines))
+        first = e.bind(e.index(ahead.place))
+        lines = -(-steps * ahead.pace * bytes_of(self.kind) // kernel.LINE)
+        return lambda k: e(kernel.PrefetchOp(self.buffer, e.index(first + k * ahead.pace), lines))
 
 
 def asking_rows(
