@@ -48,7 +48,7 @@ def fuse(locations: Iterable[LocationAttr]) -> LocationAttr:
     """One location for operations that become one; duplicates are left out."""
     distinct: dict[LocationAttr, None] = {}
     for location in locations:
-        distinct.update((p, None) for p in _parts(location) if p != UNKNOWN)
+        distinct.update((p, None) for p in parts(location) if p != UNKNOWN)
     if len(distinct) <= 1:
         return next(iter(distinct), UNKNOWN)
     return FusedLoc(ArrayAttr(list(distinct)), NoneAttr())
@@ -70,18 +70,19 @@ def describe(location: LocationAttr) -> str:
             inner = describe(cast(LocationAttr, location.location))
             return f"{inner} ({location.desc.data})" if inner else location.desc.data
         case FusedLoc():
-            parts = [describe(p) for p in _parts(location)]
-            return ", ".join(p for p in parts[:3] if p) + (", ..." if len(parts) > 3 else "")
+            texts = [describe(p) for p in parts(location)]
+            return ", ".join(t for t in texts[:3] if t) + (", ..." if len(texts) > 3 else "")
         case _:
             return ""
 
 
 def nodes_of(location: LocationAttr) -> list[str]:
     """The names of all nodes that a location tells."""
-    return list(dict.fromkeys(p.desc.data for p in _parts(location) if isinstance(p, NameLoc)))
+    return list(dict.fromkeys(p.desc.data for p in parts(location) if isinstance(p, NameLoc)))
 
 
-def _parts(location: LocationAttr) -> list[LocationAttr]:
+def parts(location: LocationAttr) -> list[LocationAttr]:
+    """The locations that a fused one is made of; another one itself."""
     if isinstance(location, FusedLoc):
         return list(cast("ArrayAttr[LocationAttr]", location.locations))
     return [location]

@@ -10,6 +10,7 @@ import pytest
 from gpu_harness import GpuRunner
 from harness import fusion
 from test_nest import check
+from xdsl.dialects.builtin import FileLineColLoc, IntAttr, StringAttr
 from xdsl.ir import Operation, SSAValue
 
 from tfc.dialects import kernel
@@ -19,6 +20,7 @@ from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
 from tfc.dialects.tfc.shape import BroadcastOp, TransposeOp
 from tfc.dialects.tfc.types import Array, element_of, tensor_type
 from tfc.dims import Dim, symbol
+from tfc.location import named
 
 F32 = element_of(np.float32)
 
@@ -134,3 +136,19 @@ def test_places_of_extremes(shape: tuple[int, ...], axis: int) -> None:
         np.testing.assert_array_equal(runner(x)[0], find(x, axis))
         x[(1, 3) if axis else (3, 1)] = np.nan
         np.testing.assert_array_equal(runner(x)[0], find(x, axis))
+
+
+def test_instructions_name_the_lines_that_they_come_from() -> None:
+    def body(x: SSAValue) -> Sequence[Operation]:
+        power, product = ExpOp(x), MulOp(x, x)
+        power.location = named("power", FileLineColLoc(StringAttr("model.py"), IntAttr(12), IntAttr(1)))
+        product.location = named('Mul "4"')
+        return [power, product, AddOp(power, product)]
+
+    runner = GpuRunner(fusion("nest", [tensor_type([300], F32)], body))
+    x = normal(300)
+    check(runner(x)[0], np.exp(x) + x * x)
+    assert ".loc\t1 12 0" in runner.ptx or ".loc\t2 12 0" in runner.ptx
+    assert '"model.py"' in runner.ptx
+    assert '"Mul _4_"' in runner.ptx
+    assert ".debug" not in runner.ptx

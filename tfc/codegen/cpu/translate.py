@@ -114,10 +114,14 @@ class Translator:
             if rule is None:
                 where = describe(op.location)
                 raise InternalError(f"bug in tfc: no rule for '{op.name}' on {self.machines} {where}".rstrip())
-            result = rule(self, op)
+            result = self.apply(rule, op)
             if result is not None:
                 self.values[op.results[0]] = result
         return []
+
+    def apply(self, rule: Rule, op: Operation) -> Value | None:
+        """Write what ``rule`` makes of ``op``."""
+        return rule(self, op)
 
     def text(self, value: SSAValue) -> str:
         """The operand that stands for a value that is no tile."""

@@ -8,11 +8,13 @@ infinities and NaN holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from tfc.codegen.cpu.formulas import exponential, logarithm
 from tfc.codegen.cpu.ir import Code, Kind, Module
 from tfc.codegen.cpu.number import Number
+from tfc.codegen.gpu.lines import Lines
 
 INFINITY, NAN = float("inf"), float("nan")
 LN2, LOG2_E, LOG10_E, LOG10_2 = 0.6931471805599453, 1.4426950408889634, 0.4342944819032518, 0.3010299956639812
@@ -358,10 +360,17 @@ FUNCTIONS: dict[str, Callable[..., Number]] = {
 """By the names that libm has for them."""
 
 
+@dataclass
 class GpuModule(Module):
     """What the kernels of one text share; functions of libm are in it where they are called."""
 
-    def declare(self, name: str, result: str, arguments: list[str]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    lines: Lines = field(default_factory=Lines)
+
+    @property
+    def text(self) -> str:
+        return super().text + self.lines.text
+
+    def declare(self, name: str, result: str, arguments: Sequence[str]) -> None:
         if (formula := FUNCTIONS.get(name)) is None:
             super().declare(name, result, arguments)
         elif name not in self.helpers:

@@ -21,6 +21,9 @@ from tfc.codegen.llvm import Machine, generator, parse
 from tfc.dialects.kernel import FuncOp
 from tfc.errors import InternalError
 
+_EMPTY = "\t.section\t.debug_macinfo\t{\t}\n"
+"""What LLVM writes for the sections that it was told to leave out."""
+
 CODEGEN_LEVEL = 2
 """LLVM's effort. The driver's own compiler optimises what comes out once more."""
 
@@ -52,7 +55,8 @@ def ptx_of_llvm(text: str, target: GpuTarget) -> str:
         module = parse(text)
     except RuntimeError as error:
         raise InternalError(f"bug in tfc: invalid LLVM IR\n{error}") from error
-    return generator(machine_of(target)).emit_assembly(module)
+    text = generator(machine_of(target)).emit_assembly(module)
+    return text.replace(_EMPTY, "")
 
 
 def machine_of(target: GpuTarget) -> Machine:

@@ -13,21 +13,25 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import cast
 
+import numpy as np
+from xdsl.dialects import scf
 from xdsl.dialects.builtin import DenseArrayBase, IntegerType, MemRefType, VectorType
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from tfc.codegen.cpu.ir import Kind, Module, Shape, element_name
+from tfc.codegen.cpu.ir import Kind, Shape, element_name
 from tfc.codegen.cpu.translate import RULES as SHARED_RULES
-from tfc.codegen.cpu.translate import Rule, Translator
+from tfc.codegen.cpu.translate import Rule, Translator, Value
 from tfc.codegen.gpu import lanes, matrix, memory, threads
 from tfc.codegen.gpu.library import GpuModule
 from tfc.codegen.gpu.memory import GLOBAL
 from tfc.codegen.gpu.targets import GpuTarget
 from tfc.dialects import kernel
 
-
 RESIDENT = 512
 """Threads of a multiprocessor that have 128 registers each."""
+
+CARRIED = 66
+"""Sums for which a thread has room in them; with more it may have twice as many registers."""
 
 
 def translate(
@@ -57,8 +61,9 @@ class GpuTranslator(Translator):
 
     machines = "GPUs"
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: GpuModule) -> None:
         super().__init__(module)
+        self.lines, self.scope = module.lines, 0
         self.spaces: dict[SSAValue, str] = {}
         """The pointer type of each buffer."""
         self.constant: set[SSAValue] = set()
@@ -73,6 +78,14 @@ class GpuTranslator(Translator):
 
     def shape(self, type_: Attribute) -> Shape:
         return shape_of(type_)
+
+    def apply(self, rule: Rule, op: Operation) -> Value | None:
+        start = len(self.code.lines)
+        made = rule(self, op)
+        if (place := self.lines.place(self.scope, op.location)) != 0:
+            lines = self.code.lines
+            lines[start:] = [x if ", !dbg " in x or x[0] != " " else f"{x}, !dbg !{place}" for x in lines[start:]]
+        return made
 
     def function(self, op: kernel.FuncOp, linkage: str = "", symbol: str | None = None) -> str:
         """The definition of ``op``, as text; its name and linkage are its own."""
@@ -91,17 +104,15 @@ class GpuTranslator(Translator):
                 parameters.append(f"{GLOBAL} {alone}align {kernel.WIDEST} {name}")
             else:
                 parameters.append(f"i64 {name}")
+        self.scope = self.lines.function(self.name, op.location)
         self.status = "%status"
         parameters.append(f"{GLOBAL} align 4 {self.status}")
         self.block(entry)
         body = "\n".join([*code.entry, *code.lines])
         head = f"define ptx_kernel void @{self.name}({', '.join(parameters)})"
-        if any(isinstance(o, kernel.OuterOp | kernel.MmaOp) for o in op.walk()):
-            # Sums stay in registers: one block at a time is enough, before any of them is spilled for a second one.
-            head += ' "nvvm.minctasm"="1"'
         if resident := _resident(op):
             head += f' "nvvm.minctasm"="{resident}"'
-        return f'{head} nounwind "nvvm.reqntid"="{op.block.value.data}" {{\nentry:\n{body}\n  ret void\n}}\n'
+        return f'{head} nounwind "nvvm.reqntid"="{op.block.value.data}" !dbg !{self.scope} {{\nentry:\n{body}\n  ret void\n}}\n'
 
 
 def _resident(op: kernel.FuncOp) -> int:
@@ -112,8 +123,15 @@ def _resident(op: kernel.FuncOp) -> int:
     """
     kinds = {type(o) for o in op.walk()}
     if kernel.MmaOp in kinds and op.block is not None:
-        return max(1, RESIDENT // op.block.value.data)
+        most = max((_carried(o) for o in op.walk() if isinstance(o, scf.ForOp)), default=0)
+        return max(1, RESIDENT // op.block.value.data // (2 if most > CARRIED else 1))
     return int(kernel.OuterOp in kinds)
+
+
+def _carried(loop: scf.ForOp) -> int:
+    """The numbers that a loop carries in registers."""
+    types = [v.type for v in loop.iter_args]
+    return sum(int(np.prod(t.get_shape())) if isinstance(t, VectorType) else 1 for t in types)
 
 
 def _overlapping(op: kernel.FuncOp) -> set[SSAValue]:

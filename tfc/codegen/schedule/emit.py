@@ -25,6 +25,7 @@ from xdsl.dialects.builtin import (
     IndexType,
     IntegerAttr,
     IntegerType,
+    LocationAttr,
     VectorType,
     i64,
 )
@@ -32,6 +33,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from tfc.dialects import kernel
 from tfc.dims import Atom, Dim, Expr, Monomial, symbol
+from tfc.location import UNKNOWN
 
 INDEX = IndexType()
 
@@ -72,9 +74,12 @@ class Emitter:
         self._constants: dict[tuple[Attribute, object], SSAValue] = {}
         self._last_constant: Operation | None = None
         self._symbols = 0
+        self.location: LocationAttr = UNKNOWN
+        """Where operations come from that are inserted now."""
 
     def __call__(self, op: Operation) -> SSAValue:
         """Insert ``op`` and give its first result."""
+        op.location = self.location
         self.scopes[-1].block.add_op(op)
         return op.results[0] if op.results else _NOTHING
 

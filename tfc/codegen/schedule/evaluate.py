@@ -131,12 +131,14 @@ class Evaluator:
     def computed(self, value: SSAValue, index: Index) -> SSAValue:
         op = value.owner
         assert isinstance(op, TensorOp), "fusions hold tensor operations only"
+        around, self.e.location = self.e.location, op.location
         result = op.value_at(self.access(op), index)
         if isinstance(op, ExpOp) and isinstance(result.owner, math.ExpOp) and never_positive(op.operands[0]):
             result.owner.attributes[kernel.NEVER_POSITIVE] = UnitAttr()
         if isinstance(op, CastOp) and isinstance(element(value), Float16Type | BFloat16Type):
             narrow = self.vector_type(element(value))
-            return self.e(kernel.CastOp("extf", self.e(kernel.CastOp("truncf", result, narrow)), self.vector_type(f32)))
+            result = self.e(kernel.CastOp("extf", self.e(kernel.CastOp("truncf", result, narrow)), self.vector_type(f32)))
+        self.e.location = around
         return result
 
     def access(self, op: TensorOp) -> OperandAccess:

@@ -31,7 +31,7 @@ kernel.func @twice(%x : memref<?xf32>, %y : memref<?xf32>, %n : index)
 // CHECK:         icmp slt i64 0, %a2
 // CHECK:         icmp slt i64 1, %a2
 // CHECK:         br i1
-// CHECK:         load float, ptr addrspace(1) %{{.*}}, align 4{{$}}
+// CHECK:         load float, ptr addrspace(1) %{{.*}}, align 4, !dbg
 // CHECK:         phi float
 kernel.func @masked(%x : memref<?xf32>, %y : memref<?xf32>, %n : index)
     attributes {dims = ["n"], grid = "1", grain = 1 : i64, target = "gpu", block = 32 : i64, in_place = array<i64: 0, 1>} {
