@@ -22,9 +22,10 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 import numpy as np
 from xdsl.dialects.builtin import DenseArrayBase, UnrankedTensorType, i64
 from xdsl.ir import Attribute, Operation, SSAValue
-from xdsl.irdl import IRDLOperation, irdl_op_definition, traits_def
+from xdsl.irdl import IRDLOperation, traits_def
 from xdsl.traits import MemoryEffect, Pure
 
+from tfc.dialects.definition import define, is_plain
 from tfc.dialects.tfc.types import Array, agrees, element
 from tfc.dims import Dim
 from tfc.errors import require
@@ -114,10 +115,12 @@ class TensorOp(IRDLOperation, ABC):
     ) -> None:
         """Construct in place: ``types`` are the results' types, inferred where left out."""
         given = {k: v for k, v in (properties or {}).items() if v is not None}
-        unknown = [UNKNOWN_TYPE] * results
-        IRDLOperation.__init__(
-            self, operands=operands, properties=given, result_types=list(types or unknown)
-        )
+        made = list(types or [UNKNOWN_TYPE] * results)
+        if is_plain(type(self), len(operands)) and all(isinstance(o, SSAValue) for o in operands):
+            plain = cast("Sequence[SSAValue]", operands)
+            Operation.__init__(self, operands=plain, properties=given, result_types=made)
+        else:
+            IRDLOperation.__init__(self, operands=operands, properties=given, result_types=made)
         if types is None:
             self.refresh()
 
@@ -214,7 +217,7 @@ def tfc_op(cls: _Op) -> _Op:
     declared = [t for c in cls.__mro__ if "traits" in vars(c) for t in vars(c)["traits"].traits]
     if not any(isinstance(t, MemoryEffect) for t in declared):
         cls.traits = traits_def(*vars(cls).get("traits", traits_def()).traits, Pure())
-    defined = irdl_op_definition(cls)
+    defined = define(cls)
     OPERATIONS[defined.name] = defined
     return cast(_Op, defined)
 

@@ -57,8 +57,10 @@ class ElementwiseOp(TensorOp):
     """Element ``i`` of the result from element ``i`` of each operand."""
 
     def infer(self) -> Sequence[Attribute]:
-        first = self.operands[0]
-        for other in self.operands[1:]:
+        first, *others = self.operands
+        if all(o.type is first.type or o.type == first.type for o in others):
+            return [first.type if e == element(first) else tensor_type(shape_of(first), e) for e in self.infer_elements()]
+        for other in others:
             x, y = shape_of(first), shape_of(other)
             same = len(x) == len(y) and all(compatible(a, b) for a, b in zip(x, y, strict=True))
             if not same:  # printing a type costs more than all the rest
