@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
     from tfc.compiler import Lowered
+    from tfc.devices import Placement
     from tfc.options import Options
     from tfc.profiling import Row
     from tfc.runtime.program import Program
@@ -210,6 +211,7 @@ def compile(
     shapes: Mapping[str, Sequence[int | str]] | None = None,
     cpu: str | None = None,
     device: str | None = None,
+    placement: Placement | None = None,
     threads: int = 1,
     check_effects: str = "error",
     memory_limit: int | None = None,
@@ -229,6 +231,8 @@ def compile(
         cpu: what code is generated for, "native" if left out; or the GPU ("sm_90").
         device: where all of the model runs: "cpu" or "gpu" (or "gpu:1"); what ``cpu`` is if left out. On a GPU
             it takes and gives numpy's arrays, or arrays of any library that are there already (`tfc.runtime.cuda`).
+            "auto": where `tf.device` says it, and else where it is done first (`docs/placement.md`).
+        placement: the same as "auto", with the devices that there are, costs that were measured, and more.
         threads: how many threads a run uses.
         check_effects: what is done about accesses to a variable that have no order: "error", "warn", or
             "order", which keeps the order in which they were made.
@@ -251,7 +255,7 @@ def compile(
     check_fits(cpu)
     options = Options(
         name=name,
-        **choose_device(device, cpu),
+        **choose_device(device, cpu, placement),
         threads=threads,
         shapes={k: [_extent(k, d) for d in v] for k, v in (shapes or {}).items()},
         check_effects=check_effects,

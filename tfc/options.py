@@ -71,12 +71,14 @@ class Options:
             raise OptionError(f"expected a limit of memory in bytes, got {self.memory_limit!r}")
 
 
-def choose_device(device: str | None, cpu: str | None) -> dict[str, Any]:
-    """The `Options` of a model that runs on one device altogether, by the words that its user has.
+def choose_device(device: str | None, cpu: str | None, placement: Placement | None = None) -> dict[str, Any]:
+    """The `Options` of where a model runs, by the words that its user has.
 
     Args:
-        device: "cpu", "gpu", "gpu:1", or a name as `tf.device` takes it; None for what ``cpu`` is.
+        device: "cpu", "gpu", "gpu:1", or a name as `tf.device` takes it: all runs there. "auto": where `tf.device`
+            says it, and else on the CPU or a GPU, by costs. None for what ``cpu`` is, or ``placement``.
         cpu: a name of a CPU, or of a GPU (``sm_90``).
+        placement: the devices that there are, and more.
 
     Raises:
         GraphError: ``device`` is no name of a device.
@@ -85,6 +87,12 @@ def choose_device(device: str | None, cpu: str | None) -> dict[str, Any]:
     from tfc.codegen.gpu.targets import GpuTarget, is_gpu
 
     names_gpu = is_gpu(None, cpu)
+    if placement is not None or device == "auto":
+        if device not in ("auto", None):
+            raise OptionError(f"a placement is given, and the device {device}", help="leave out one of them")
+        gpu = GpuTarget.parse(cpu).cpu if names_gpu else this_gpu()
+        there = placement or Placement(gpus=1 if gpu else 0)
+        return {"cpu": None if names_gpu else cpu, "gpu": gpu if there.gpus else None, "placement": there}
     text = device or ("gpu" if names_gpu else "cpu")
     if text.lower() in ("cpu", "gpu"):
         text = f"{text}:0"

@@ -9,6 +9,7 @@ for each, which are in the row. Seconds are the median of the runs after the fir
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ class Row:
         flops: operations on elements; a multiply-add counts as 2.
         moved: bytes of operands and results, each once a launch.
         times: how often it is launched.
+        nodes: the nodes of the user's graph that it computes.
     """
 
     kernel: str
@@ -49,6 +51,7 @@ class Row:
     flops: int
     moved: int
     times: int = 1
+    nodes: tuple[str, ...] = ()
 
     def efficiency(self, rates: Rates) -> float:
         """The share of the roofline that it reaches."""
@@ -92,20 +95,38 @@ def _rows(
         if isinstance(op, LaunchOp):
             work = next(works)
             flops, moved = (count * evaluate(d, extents) for d in (work.flops, work.moved))
-            yield Row(op.callee, work.operations, work.places, spent, spent / whole, flops, moved, count)
+            yield Row(op.callee, work.operations, work.places, spent, spent / whole, flops, moved, count, work.nodes)
         else:
             moved = 2 * count * evaluate(op.size, extents)
             yield Row("copy", (), "", spent, spent / whole, 0, moved, count)
 
 
 def report(lowered: Lowered, runs: int = 20) -> Iterator[str]:
-    """The table of a model whose inputs are random numbers, and zeros where they are integers.
+    """The table of a model on random inputs."""
+    from tfc.runtime.rates import measure_rates
+
+    rates = None if lowered.program.devices else measure_rates(lowered.options.threads)
+    yield from table(random_profile(lowered, runs), rates)
+
+
+def costs(rows: Sequence[Row], kind: str = "CPU") -> str:
+    """The rows as a file of costs, by which operations can be placed (`tfc.passes.costs`).
+
+    Args:
+        rows: of a program that ran on one device altogether.
+        kind: of that device.
+    """
+    kernels = [{"nodes": row.nodes, "seconds": {kind: row.seconds}} for row in rows if row.nodes]
+    return json.dumps({"kernels": kernels}, indent=1) + "\n"
+
+
+def random_profile(lowered: Lowered, runs: int = 20) -> list[Row]:
+    """The rows of a model whose inputs are random numbers, and zeros where they are integers.
 
     Named dims are 1: `Options.shapes` fixes them.
     """
     from tfc.codegen.host import describe_program
     from tfc.runtime.program import dtype_of
-    from tfc.runtime.rates import measure_rates
 
     random = np.random.default_rng(0)
     ports = describe_program(lowered.program, lowered.target)
@@ -116,11 +137,15 @@ def report(lowered: Lowered, runs: int = 20) -> Iterator[str]:
         (random.standard_normal(shape) if kind.kind not in "iub" else np.zeros(shape)).astype(kind)
         for shape, kind in zip(shapes, kinds, strict=True)
     ]
-    yield from table(profile(lowered, arrays, runs), measure_rates(lowered.options.threads))
+    return profile(lowered, arrays, runs)
 
 
-def table(rows: Sequence[Row], rates: Rates) -> Iterator[str]:
-    """The rows as lines of text, one for all launches of a kernel, the slowest first."""
+def table(rows: Sequence[Row], rates: Rates | None) -> Iterator[str]:
+    """The rows as lines of text, one for all launches of a kernel, the slowest first.
+
+    Args:
+        rates: what the machine can do at most; None where that is not known, as of a GPU.
+    """
     kernels: dict[str, list[Row]] = {}
     for row in rows:
         kernels.setdefault(row.kernel, []).append(row)
@@ -128,18 +153,20 @@ def table(rows: Sequence[Row], rates: Rates) -> Iterator[str]:
     for name, group in sorted(kernels.items(), key=lambda item: -_seconds(item[1])):
         yield f"{_numbers(group, rates)}  {name}: {' '.join(group[0].operations)}{_origin(group)}"
     yield f"{_numbers(rows, rates)}  in all"
+    if rates is None:
+        return
     peak = f"{rates.flops / 1e9:.0f} GFLOP/s, {rates.memory / 1e9:.0f} GB/s"
     yield f"roof: the least time that {peak} allow, as measured here"
 
 
-def _numbers(group: Sequence[Row], rates: Rates) -> str:
+def _numbers(group: Sequence[Row], rates: Rates | None) -> str:
     seconds = max(_seconds(group), 1e-12)
     flops, moved = sum(r.flops for r in group) / 1e9, sum(r.moved for r in group) / 1e9
-    bound = sum(rates.bound(r.flops, r.moved) for r in group)
+    roof = f"{sum(rates.bound(r.flops, r.moved) for r in group) / seconds:.0%}" if rates else "-"
     share = sum(r.share for r in group)
     return (
         f"{seconds * 1e3:9.3f} {share:6.1%} {sum(r.times for r in group):5} {flops / seconds:8.1f} "
-        f"{moved / seconds:6.1f} {bound / seconds:5.0%}"
+        f"{moved / seconds:6.1f} {roof:>5}"
     )
 
 

@@ -161,3 +161,14 @@ def test_many_operations_are_placed_in_a_second() -> None:
     start = time.perf_counter()
     Place(gpus=2).apply(context(), module)
     assert time.perf_counter() - start < 3  # 0.6 s on an idle machine
+
+
+def test_one_gpu_is_used_of_several_unless_the_graph_names_others() -> None:
+    module = layers(4)
+    Place(gpus=4).apply(context(), module)
+    assert devices(module) == ["GPU:0"] * 4
+    module = layers(4)
+    last = [op for op in module.walk() if isinstance(op, ew.NegOp)][-1]
+    last.attributes["tfc.device"] = StringAttr("/gpu:2")
+    Place(gpus=4).apply(context(), module)
+    assert devices(module) == ["GPU:2"] * 4

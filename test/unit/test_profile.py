@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import pytest
 
 import tfc
 from tfc.cli.compile import main
+from tfc.devices import Placement
 from tfc.errors import ArtifactError
 from tfc.model import as_module
 from tfc.modulefile import write_module
 from tfc.options import Options
-from tfc.profiling import Row, table
+from tfc.profiling import Row, costs, table
 from tfc.runtime.rates import Rates, measure_rates
 
 X = np.random.default_rng(0).standard_normal((64, 96), dtype=np.float32)
@@ -135,3 +137,28 @@ def test_what_cannot_be_run_is_refused(
 ) -> None:
     assert main([str(file), "--profile-report", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_what_kernels_took_places_them_the_next_time(tmp_path: Path) -> None:
+    with tfc.Graph().as_default():
+        x = tfc.placeholder(tfc.float32, [64, 64], name="x")
+        y = tfc.nn.relu(tfc.matmul(x, x, name="product"), name="positive")
+    rows = tfc.compile(y).profile(np.ones((64, 64), np.float32), runs=2)
+    text = costs(rows)
+    (kernel,) = json.loads(text)["kernels"]
+    assert kernel["nodes"] == ["product", "positive"]
+    assert kernel["seconds"]["CPU"] == rows[0].seconds
+    (tmp_path / "costs.json").write_text(text)
+    model = tfc.compile(y, placement=Placement(cpus=2, costs=str(tmp_path / "costs.json")))
+    np.testing.assert_array_equal(model(np.eye(64, dtype=np.float32)), np.eye(64))
+
+
+def test_the_tool_writes_and_reads_costs(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved, output = str(file.with_suffix(".json")), str(file.with_suffix(".so"))
+    assert main([str(file), "-o", output, "-q", "--save-costs", saved]) == 0
+    assert json.loads(Path(saved).read_text()).keys() == {"kernels"}
+    wanted = ["--device=auto", "--cpu=sm_90", "--placement-costs", saved, "--explain-placement"]
+    assert main([str(file), "-o", output, "-q", *wanted]) == 0
+    assert "estimated for a run: " in capsys.readouterr().err
+    assert main([str(file), "-o", output, "--placement-costs", "absent.json"]) == 2
+    assert "cannot read the costs: " in capsys.readouterr().err

@@ -115,14 +115,19 @@ def _parser() -> argparse.ArgumentParser:
         "--cpu", metavar="NAME", help="native (the default), x86-64-v3, x86-64-v4, ...; of GPUs sm_80, sm_90, ..."
     )
     machine.add_argument(
-        "--device", metavar="NAME", help="where all of the model runs: cpu or gpu; what --cpu is if left out"
+        "--device", metavar="NAME", help="where the model runs: cpu or gpu; what --cpu is if left out; auto: by costs"
     )
     machine.add_argument(
         "--target", metavar="TRIPLE", help="aarch64-linux-gnu, ...; this machine's"
     )
+    machine.add_argument(
+        "--placement-costs", metavar="FILE", help="what kernels take, as --save-costs writes it, for --device auto"
+    )
     looking.add_arguments(parser, "tfc-compile")
     add("--profile-report", action="store_true",
         help="run the model here, on random numbers; tell the time and the work of each kernel")  # fmt: skip
+    add("--save-costs", metavar="FILE",
+        help="run the model here, on random numbers; write what its kernels take, for --placement-costs")  # fmt: skip
     return parser
 
 
@@ -159,6 +164,10 @@ def _run(given: argparse.Namespace) -> int:
         from tfc.profiling import report
 
         sys.stderr.writelines(f"{line}\n" for line in report(binary.lowered))
+    if given.save_costs:
+        from tfc.profiling import costs, random_profile
+
+        write_output(given.save_costs, costs(random_profile(binary.lowered)))
     if not given.quiet:
         times = {"compiling": compiled - began, "writing": time.perf_counter() - compiled}
         sys.stderr.write("\n".join(_summary(binary, files, times)) + "\n")
@@ -180,8 +189,8 @@ def _destination(given: argparse.Namespace) -> tuple[str, str]:
         output = Path(given.file).stem + suffix if suffix else "-"
     if output == "-" and form in ("so", "obj"):
         raise OptionError(f"--emit={form} is written to a file: name it by -o")
-    if given.profile_report and form not in ("so", "obj"):
-        raise OptionError(f"--profile-report runs code, --emit={form} makes none")
+    if (option := _running(given)) and form not in ("so", "obj"):
+        raise OptionError(f"{option} runs code, --emit={form} makes none")
     return form, output
 
 
@@ -190,6 +199,7 @@ def _options(given: argparse.Namespace, output: str) -> Options:
     from tfc.codegen.artifact.manifest import check_name, model_name
     from tfc.codegen.cpu.targets import Target
     from tfc.codegen.gpu.targets import is_gpu
+    from tfc.devices import Placement
     from tfc.errors import OptionError
     from tfc.options import Options, choose_device
 
@@ -198,9 +208,12 @@ def _options(given: argparse.Namespace, output: str) -> Options:
     if given.emit == "ptx" or output.endswith(".ptx"):
         given.device = given.device or "gpu"
     device = choose_device(given.device, given.cpu)
+    if given.placement_costs is not None:
+        there = device.get("placement", Placement())
+        device["placement"] = dataclasses.replace(there, costs=given.placement_costs)
     target = Target.parse(given.target, device["cpu"])
-    if given.profile_report and target.arch != Target.parse().arch:
-        raise OptionError(f"--profile-report runs the model here, and {target.triple} is elsewhere")
+    if (option := _running(given)) and target.arch != Target.parse().arch:
+        raise OptionError(f"{option} runs the model here, and {target.triple} is elsewhere")
     if not given.threads.isascii() or not given.threads.isdigit():
         raise OptionError(f"expected a number of threads, got {given.threads!r}")
     if given.name is not None:
@@ -215,6 +228,11 @@ def _options(given: argparse.Namespace, output: str) -> Options:
         memory_limit=None if given.memory_limit is None else read_size(given.memory_limit),
         allow_tf32=given.allow_tf32,
     )
+
+
+def _running(given: argparse.Namespace) -> str:
+    """The option that asks for a run; empty where there is none."""
+    return "--profile-report" if given.profile_report else "--save-costs" if given.save_costs else ""
 
 
 def read_size(text: str) -> int:

@@ -23,7 +23,7 @@ from tfc.dialects.tfc.packed import ContractOp
 from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
 from tfc.dialects.tfc.types import shape_of
 from tfc.dims import Dim, product
-from tfc.location import describe
+from tfc.location import describe, nodes_of
 from tfc.passes.instrumentation import Instrument
 
 SILENT = ("constant", "broadcast", "reshape")
@@ -39,12 +39,14 @@ class Work:
         places: where they come from, in words.
         flops: operations on elements.
         moved: bytes of operands and results.
+        nodes: the nodes of the user's graph that they come from.
     """
 
     operations: tuple[str, ...]
     places: str
     flops: Dim
     moved: Dim
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -68,6 +70,7 @@ def count(op: FusionOp) -> Work:
         describe(op.location),
         sum(map(flops, op.inner)),
         sum(tensor_bytes(v.type) for v in values),
+        tuple(nodes_of(op.location)),
     )
 
 

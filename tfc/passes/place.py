@@ -13,7 +13,7 @@ Where these are several, `tfc.passes.placing` looks for the placement by which a
 GPU, if there is one: several programs share it, and must agree. What stands in a branch or a loop and wants nothing
 runs where this does, and that runs where what stands in it wants to. A constant is beside its only user. Of
 devices that share a processor and a memory, as virtual CPUs do, the first is taken: so without a GPU all that wants
-nothing runs on the first CPU.
+nothing runs on the first CPU. Of several GPUs that one is taken which an operation wants, or the first.
 
 Where there is no such device the pass says why: which two members contradict each other and
 what ties them, which devices there are, or which operation has no kernel. With ``soft`` the
@@ -167,6 +167,11 @@ class _Function:
             if len(inside) == 1:
                 self.wants[op] = inside.pop()
         self.ties = list(_ties(self.ops))
+        gpus = [d for d in self.there if d.kind == "GPU"]
+        named = [w for w in dict.fromkeys(self.wants.values()) if w.kind == "GPU" and w.index is not None]
+        ours = [*(d for w in named for d in gpus if w.fits(d)), *gpus]
+        self.open = {d for d in self.there if d.kind != "GPU" or d == ours[0]}
+        """The devices among which costs choose."""
         self.groups: dict[Operation, _Group] = {}
         self.fitting: dict[Device, list[Device]] = {}
         """The devices that fit a name."""
@@ -242,8 +247,10 @@ class _Function:
         if prefer == ANY and any(isinstance(op, VariableOp) for op in group.members):
             prefer = Device(kind="GPU")
         if prefer != ANY:
-            usable = [*(d for d in usable if prefer.fits(d)), *usable][:1]
-        group.candidates = usable if len(usable) < 2 else self._distinct(usable)
+            usable = sorted(usable, key=lambda d: (not prefer.fits(d), d not in self.open))[:1]
+        if len(usable) > 1:
+            usable = self._distinct([d for d in usable if d in self.open] or usable)
+        group.candidates = usable
         group.reason = f"wants {group.wanted}" if group.wanted != ANY else "wants nothing"
 
     def _fitting(self, name: Device) -> list[Device]:
