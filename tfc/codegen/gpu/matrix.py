@@ -74,6 +74,16 @@ def _round_tf32(t: Translator, op: Operation) -> Value:
     return rounded if isinstance(t.values[op.value], list) else rounded[0]
 
 
+def _pack(t: Translator, op: Operation) -> Value:
+    assert isinstance(op, kernel.PackOp), "the table says so"
+    code, lanes, pair = t.code, t.rows(op.value), Kind("i16", 2)
+    words: list[str] = []
+    for low, high in zip(lanes[::2], lanes[1::2], strict=True):
+        both = code.insert(pair, code.insert(pair, "poison", low, 0), high, 1)
+        words.append(code.bitcast(pair, both, _WORD))
+    return words
+
+
 def _mma(t: Translator, op: Operation) -> Value:
     assert isinstance(op, kernel.MmaOp), "the table says so"
     unit = op.kind.data
@@ -100,6 +110,7 @@ RULES: dict[type[Operation], Rule] = {
     kernel.CommitAsyncOp: _commit_async,
     kernel.WaitAsyncOp: _wait_async,
     kernel.LoadMatrixOp: _load_matrix,
+    kernel.PackOp: _pack,
     kernel.RoundTf32Op: _round_tf32,
     kernel.MmaOp: _mma,
 }

@@ -46,6 +46,7 @@ from tfc.dialects.kernel.matrix import (
     LoadMatrixOp,
     MatrixUnit,
     MmaOp,
+    PackOp,
     RoundTf32Op,
     WaitAsyncOp,
 )
@@ -89,7 +90,7 @@ OPS: list[type[Operation]] = [
     FuncOp, ParallelOp, LoadOp, GatherOp, StoreOp, ScratchOp, AlignedOp, PrefetchOp, LanesOp, MaskOp, SplatOp,
     RowOp, TransposeOp, TileOp, OuterOp, DotBytesOp, CompareOp, SelectOp, CastOp, HalfOp, JoinOp, ReduceLanesOp, CheckOp,
     ThreadOp, SharedOp, BarrierOp, ShuffleOp, BallotOp,
-    CopyAsyncOp, CommitAsyncOp, WaitAsyncOp, LoadMatrixOp, RoundTf32Op, MmaOp,
+    CopyAsyncOp, CommitAsyncOp, WaitAsyncOp, LoadMatrixOp, PackOp, RoundTf32Op, MmaOp,
 ]  # fmt: skip
 
 Kernel = Dialect("kernel", OPS, [])
@@ -98,7 +99,7 @@ __all__ = [
     "ALIGNED", "CASTS", "COMBINERS", "LINE", "MAX_THREADS", "NEVER_POSITIVE", "OPS", "PREDICATES", "SHARED_ALIGNMENT", "SHUFFLES",
     "STATIC_SHARED", "STREAMING", "UNITS", "WARP", "WIDEST", "AlignedOp", "BallotOp", "BarrierOp", "CastOp", "CheckOp", "CommitAsyncOp",
     "CompareOp", "CopyAsyncOp", "DotBytesOp", "FuncOp", "GatherOp", "HalfOp", "JoinOp", "Kernel", "LanesOp", "LoadMatrixOp",
-    "LoadOp", "MaskOp", "MatrixUnit", "MmaOp", "OuterOp", "ParallelOp", "PrefetchOp", "ReduceLanesOp", "RoundTf32Op", "RowOp",
+    "LoadOp", "MaskOp", "MatrixUnit", "MmaOp", "OuterOp", "PackOp", "ParallelOp", "PrefetchOp", "ReduceLanesOp", "RoundTf32Op", "RowOp",
     "ScratchOp", "SelectOp", "SharedOp", "ShuffleOp", "SplatOp", "StoreOp", "ThreadOp", "TileOp", "TransposeOp",
     "WaitAsyncOp", "buffer_type", "shared_layout",
 ]  # fmt: skip

@@ -30,6 +30,8 @@ from xdsl.dialects.builtin import (
     StringAttr,
     UnitAttr,
     VectorType,
+    bf16,
+    f16,
     f32,
     i1,
     i32,
@@ -183,6 +185,29 @@ class RoundTf32Op(OnThreads):
         super().__init__(operands=[value], result_types=[result])
 
 
+@irdl_op_definition
+class PackOp(OnThreads):
+    """Neighbours of 16 bits as registers of 32, the first one in the lower half: what operands of `MmaOp` are."""
+
+    name = "kernel.pack"
+    value = operand_def(VectorType)
+    result = result_def(VectorType)
+    traits = traits_def(Pure())
+    assembly_format = "$value attr-dict `:` type($value) `->` type($result)"
+
+    def __init__(self, value: SSAValue) -> None:
+        assert isinstance(value.type, VectorType), "the generator packs vectors"
+        (lanes,) = value.type.get_shape()
+        super().__init__(operands=[value], result_types=[VectorType(i32, [lanes // 2])])
+
+    def verify_(self) -> None:
+        super().verify_()
+        lanes = self.value.type.get_shape() if isinstance(self.value.type, VectorType) else ()
+        halves = isinstance(self.value.type, VectorType) and self.value.type.element_type in (f16, bf16)
+        if not halves or len(lanes) != 1 or self.result.type != VectorType(i32, [lanes[0] // 2]):
+            raise VerifyException(f"'{self.name}': expected halves as half as many i32, got {self.value.type}")
+
+
 @dataclass(frozen=True)
 class MatrixUnit:
     """What one `MmaOp` computes: ``[16, depth] x [depth, 8]``.
@@ -242,5 +267,5 @@ class MmaOp(OnThreads):
 
 __all__ = [
     "ASYNC_BYTES", "UNITS", "CommitAsyncOp", "CopyAsyncOp", "LoadMatrixOp", "MatrixUnit", "MmaOp",
-    "RoundTf32Op", "WaitAsyncOp",
+    "PackOp", "RoundTf32Op", "WaitAsyncOp",
 ]  # fmt: skip

@@ -50,6 +50,13 @@ BYTES = 2000
 """Bytes that memory moves in a cycle."""
 
 
+LEAST_ROWS = 16
+"""Rows of an attention that are worth blocks of their own."""
+
+WIDEST_HEAD = 256, 128
+"""The largest head whose sums threads have registers for, beside tensor cores and where they multiply themselves."""
+
+
 @dataclass(frozen=True)
 class Tile:
     """What one block computes.
@@ -120,6 +127,54 @@ class Problem:
     columns: Dim
     depth: Dim
     items: Dim
+
+
+@dataclass(frozen=True)
+class AttentionTile:
+    """What a block of an attention holds: rows of ``q`` and of the result, and a tile of keys at a time.
+
+    Attributes:
+        rows: 16 for each of ``warps``, which share the keys.
+        depth, columns: of ``q`` and ``v``, filled up to what is multiplied at once.
+    """
+
+    rows: int
+    keys: int
+    depth: int
+    columns: int
+    warps: int
+    unit: str
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.warps
+
+    def bytes_used(self, size: int) -> int:
+        """Of shared memory, at most, where elements have ``size`` bytes."""
+        tiles = (self.rows + 2 * self.keys) * (self.depth + 32 // size) + 2 * self.keys * (self.columns + 32 // size)
+        return tiles * size + (self.rows * (self.keys + 8) * max(4, size) if self.unit == THREADS else 0)
+
+
+def attention_tile(depth: Dim, columns: Dim, rows: Dim, kind: Attribute, target: GpuTarget) -> AttentionTile | None:
+    """The tile of an attention over elements of ``kind``; None where no block can hold it, or none should.
+
+    A few rows make few blocks, each of which would walk over all keys: they are better off as two products.
+    """
+    if not (isinstance(depth, int) and isinstance(columns, int) and depth > 0 and columns > 0):
+        return None
+    if isinstance(rows, int) and rows < LEAST_ROWS:
+        return None
+    product = product_kind(kind, target, tf32=False)
+    unit = product if product in ("f16", "bf16") else THREADS
+    steps = (16, 16) if unit else (4, 32)
+    depth, columns = (-(-n // step) * step for n, step in zip((depth, columns), steps, strict=True))
+    size = {"f16": 2, "bf16": 2, "f64": 8}.get(str(kind), 4)
+    for limit in (target.gpu.shared // 2, target.gpu.shared):
+        for keys in (64, 32):
+            tile = AttentionTile(64, keys, depth, columns, 4, unit)
+            if max(depth, columns) <= WIDEST_HEAD[unit == THREADS] and tile.bytes_used(size) <= limit:
+                return tile
+    return None
 
 
 def product_kind(kind: Attribute, target: GpuTarget, *, tf32: bool) -> str:

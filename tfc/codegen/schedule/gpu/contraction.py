@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from xdsl.dialects.builtin import VectorType
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import SSAValue
 
 from tfc.codegen.gpu.targets import GpuTarget
 from tfc.codegen.schedule.axes import dot, indices, spread
@@ -32,7 +32,7 @@ from tfc.codegen.schedule.contraction import in_place_pairs
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.gpu.blocks import Problem, choose, product_kind
 from tfc.codegen.schedule.gpu.evaluate import ThreadEvaluator
-from tfc.codegen.schedule.gpu.staging import Source, Stage, Walk, both, bound
+from tfc.codegen.schedule.gpu.staging import Ring, Source, Stage, Walk, both, bound
 from tfc.codegen.schedule.gpu.sums import Part, Sums, scalars, sums_of
 from tfc.codegen.schedule.lanes import compute_type, linear, storage
 from tfc.codegen.schedule.nest import emitter_of
@@ -62,68 +62,6 @@ class _Block:
     own: Sequence[Dim]
     row: Dim
     column: Dim
-
-
-@dataclass(frozen=True)
-class _Ring:
-    """The stages of a block: tiles of both operands, which are brought in order and used in order.
-
-    Attributes:
-        count: of stages.
-        depth: terms of a tile.
-        tiles: how many there are.
-    """
-
-    e: Emitter
-    stages: Sequence[Stage]
-    count: int
-    depth: int
-    tiles: Dim
-
-    @property
-    def is_async(self) -> bool:
-        return any(s.is_async for s in self.stages)
-
-    def wait(self) -> None:
-        """Until the next tile is there, and all threads are done with the one before."""
-        if self.is_async:
-            self.e(kernel.WaitAsyncOp(self.count - 2))
-        self.e(kernel.BarrierOp())
-
-    def next(self, slot: Dim) -> SSAValue:
-        """The slot after ``slot``."""
-        last = self.e.compare("eq", slot, self.count - 1)
-        return self.e(kernel.SelectOp(last, self.e.constant(0), self.e.index(slot + 1)))
-
-    def fetch(self, slot: Dim, number: Dim) -> list[list[SSAValue]]:
-        """Begin to bring tile ``number``, if there is one; gives what `keep` stores, of each operand."""
-        e = self.e
-        counts: list[int] = []
-        types: list[Attribute] = []
-
-        def some() -> Sequence[SSAValue]:
-            parts = [s.begin(slot, number * self.depth) for s in self.stages]
-            counts.extend(len(p) for p in parts)
-            types.extend(v.type for p in parts for v in p)
-            return [v for p in parts for v in p]
-
-        if isinstance(number, int) and isinstance(self.tiles, int):
-            values = some() if number < self.tiles else []
-        elif all(s.is_async for s in self.stages):
-            values = e.branch(e.compare("slt", number, self.tiles), some)
-        else:
-            exists = e.compare("slt", number, self.tiles)
-            values = e.branch(exists, some, lambda: [e.constant(0, t) for t in types])
-        if self.is_async:
-            e(kernel.CommitAsyncOp())
-        rest = iter(values)
-        return [[next(rest) for _ in range(n)] for n in counts]
-
-    def keep(self, slot: Dim, held: Sequence[Sequence[SSAValue]], number: Dim) -> None:
-        """Store what `fetch` read into registers; zeros where there is no such tile, which nobody reads."""
-        for stage, values in zip(self.stages, held, strict=False):
-            if values:
-                stage.end(slot, values)
 
 
 class _Generator:
@@ -162,7 +100,7 @@ class _Generator:
         block = self._block(task)
         thread = self.e.bind(self.e(kernel.ThreadOp()), "t")
         x, w = self._stages(block, thread)
-        sums = sums_of(self.e, self.tile, self.kind, thread, x, w)
+        sums = sums_of(self.e, self.tile, self.kind, thread, x.shelf, w.shelf)
         result = self._sum(x, w, sums)
         for part in sums.parts(result):
             self._finish(block, part)
@@ -200,7 +138,7 @@ class _Generator:
     def _sum(self, x: Stage, w: Stage, sums: Sums) -> Sequence[SSAValue]:
         """The loop over tiles of terms."""
         e, count = self.e, self.tile.stages
-        ring = _Ring(e, (x, w), count, self.tile.depth, ceil(self.depth, self.tile.depth))
+        ring = Ring(e, (x, w), count, self.tile.depth, ceil(self.depth, self.tile.depth))
         for number in range(count - 1):
             ring.keep(number, ring.fetch(number, number), number)
         with e.loop(ring.tiles, carried=[e.constant(0), e.constant(count - 1), *sums.zeros()]) as loop:

@@ -12,7 +12,7 @@ stand in different banks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from xdsl.dialects import arith
@@ -132,6 +132,7 @@ class Stage:
     Attributes:
         lines: of a tile.
         first: the first line of this block.
+        by_lines: whether a tile has its terms side by side, wherever they are in memory; as they are there if left out.
     """
 
     e: Emitter
@@ -141,10 +142,11 @@ class Stage:
     first: Dim
     target: GpuTarget
     thread: Dim
+    by_lines: bool | None = None
     memory: SSAValue = field(init=False)
 
     def __post_init__(self) -> None:
-        self.along_terms = self.source.along_terms
+        self.along_terms = self.source.along_terms if self.by_lines is None else self.by_lines
         walks = (self.source.terms, self.source.lines)
         along, across = walks if self.along_terms else walks[::-1]
         self.unit = self.source.widest(along, across)
@@ -173,10 +175,13 @@ class Stage:
         pieces: list[_Piece] = []
         first, side = bound(e, self.thread // row), bound(e, self.thread % row * unit)
         for i in range(count):
-            if row <= threads:
+            if threads % row == 0:
                 outer, inner = first + i * (threads // row), side
-            else:
+            elif row % threads == 0:
                 outer, inner = i // (row // threads), self.thread * unit + i % (row // threads) * threads * unit
+            else:
+                number = bound(e, self.thread + i * threads)
+                outer, inner = bound(e, number // row), bound(e, number % row * unit)
             line, term = (outer, inner) if self.along_terms else (inner, outer)
             piece = _Piece(line, term)
             if self.inner * self.outer % (unit * threads):
@@ -209,7 +214,7 @@ class Stage:
             return [self._read(type_, at, both(e, inside, piece.exists))]
 
         def copy() -> Sequence[SSAValue]:
-            place = e.index(self.place(slot, piece.line, piece.term))
+            place = e.index(self.shelf.place(slot, piece.line, piece.term))
             e(kernel.CopyAsyncOp(self.source.buffer, e.index(at), self.memory, place, self.unit, inside))
             return ()
 
@@ -232,15 +237,104 @@ class Stage:
         for piece, value in zip(self._pieces, held, strict=False):
 
             def store(piece: _Piece = piece, value: SSAValue = value) -> Sequence[SSAValue]:
-                aligned(e, kernel.StoreOp(value, self.memory, e.index(self.place(slot, piece.line, piece.term))))
+                aligned(e, kernel.StoreOp(value, self.memory, e.index(self.shelf.place(slot, piece.line, piece.term))))
                 return ()
 
             store() if piece.exists is None else e.branch(piece.exists, store)
+
+    @property
+    def shelf(self) -> Shelf:
+        return Shelf(self.memory, self.source.kind, self.along_terms, self.pitch, self.size)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Tiles in shared memory, as those see them who multiply: ``lines`` of terms side by side, or the other way round.
+
+    Attributes:
+        memory, kind: where they lie, and of what elements.
+        along_terms: whether terms are side by side.
+        pitch: from one row to the next.
+        size: from one stage to the next.
+    """
+
+    memory: SSAValue
+    kind: Attribute
+    along_terms: bool
+    pitch: int
+    size: int
+
+    @property
+    def turned(self) -> Shelf:
+        """The same for a sum whose terms are these lines."""
+        return replace(self, along_terms=not self.along_terms)
 
     def place(self, slot: Dim, line: Dim, term: Dim) -> Dim:
         """Where an element of a tile lies."""
         outer, inner = (line, term) if self.along_terms else (term, line)
         return slot * self.size + outer * self.pitch + inner
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The stages of a block: tiles of both operands, which are brought in order and used in order.
+
+    Attributes:
+        count: of stages.
+        depth: terms of a tile.
+        tiles: how many there are.
+    """
+
+    e: Emitter
+    stages: Sequence[Stage]
+    count: int
+    depth: int
+    tiles: Dim
+
+    @property
+    def is_async(self) -> bool:
+        return any(s.is_async for s in self.stages)
+
+    def wait(self) -> None:
+        """Until the next tile is there, and all threads are done with the one before."""
+        if self.is_async:
+            self.e(kernel.WaitAsyncOp(self.count - 2))
+        self.e(kernel.BarrierOp())
+
+    def next(self, slot: Dim) -> SSAValue:
+        """The slot after ``slot``."""
+        last = self.e.compare("eq", slot, self.count - 1)
+        return self.e(kernel.SelectOp(last, self.e.constant(0), self.e.index(slot + 1)))
+
+    def fetch(self, slot: Dim, number: Dim) -> list[list[SSAValue]]:
+        """Begin to bring tile ``number``, if there is one; gives what `keep` stores, of each operand."""
+        e = self.e
+        counts: list[int] = []
+        types: list[Attribute] = []
+
+        def some() -> Sequence[SSAValue]:
+            parts = [s.begin(slot, number * self.depth) for s in self.stages]
+            counts.extend(len(p) for p in parts)
+            types.extend(v.type for p in parts for v in p)
+            return [v for p in parts for v in p]
+
+        if isinstance(number, int) and isinstance(self.tiles, int):
+            values = some() if number < self.tiles else []
+        elif all(s.is_async for s in self.stages):
+            values = e.branch(e.compare("slt", number, self.tiles), some)
+        else:
+            exists = e.compare("slt", number, self.tiles)
+            values = e.branch(exists, some, lambda: [e.constant(0, t) for t in types])
+        if self.is_async:
+            e(kernel.CommitAsyncOp())
+        rest = iter(values)
+        return [[next(rest) for _ in range(n)] for n in counts]
+
+    def keep(self, slot: Dim, held: Sequence[Sequence[SSAValue]], number: Dim) -> None:
+        """Store what `fetch` read into registers; zeros where there is no such tile, which nobody reads."""
+        for stage, values in zip(self.stages, held, strict=False):
+            if values:
+                stage.end(slot, values)
 
 
 def aligned(e: Emitter, op: kernel.LoadOp | kernel.StoreOp) -> SSAValue:

@@ -13,7 +13,7 @@ from xdsl.ir import Attribute, SSAValue
 
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.gpu.blocks import THREADS, Tile
-from tfc.codegen.schedule.gpu.staging import Stage, aligned, bound
+from tfc.codegen.schedule.gpu.staging import Shelf, aligned, bound
 from tfc.dialects import kernel
 from tfc.dims import Dim
 
@@ -25,6 +25,9 @@ HIGH = 4
 
 STEP = 4
 """Terms that a thread reads at once of an operand whose terms are side by side: more take registers."""
+
+UNROLL = 32
+"""Terms that are written out; more are a loop."""
 
 MMA_ROWS, MMA_COLUMNS = 16, 8
 """Of a product of tensor cores."""
@@ -45,7 +48,7 @@ class ThreadSums:
     Its rows are groups of four: side by side where the rows of the left tile are, else as far apart as there are threads.
     """
 
-    def __init__(self, e: Emitter, tile: Tile, kind: Attribute, thread: Dim, x: Stage, w: Stage) -> None:
+    def __init__(self, e: Emitter, tile: Tile, kind: Attribute, thread: Dim, x: Shelf, w: Shelf) -> None:
         self.e, self.tile, self.kind, self.x, self.w = e, tile, kind, x, w
         warp, lane = bound(e, thread // kernel.WARP), bound(e, thread % kernel.WARP)
         rows, columns = tile.warp
@@ -62,8 +65,18 @@ class ThreadSums:
     def add(self, slot: Dim, sums: Sequence[SSAValue]) -> list[SSAValue]:
         """``sums`` and the products of a stage."""
         x, w = (lines.reader(self.e, slot) for lines in (self.rows, self.columns))
+        if self.tile.depth <= UNROLL:
+            return self._add(x, w, self.tile.depth, sums)
+        whole = self.tile.depth // UNROLL * UNROLL
+        with self.e.loop(whole, step=UNROLL, carried=sums) as loop:
+            later = bound(self.e, self.rows.after(x, loop.variable)), bound(self.e, self.columns.after(w, loop.variable))
+            loop.carry(self._add(*later, UNROLL, loop.carried))
+        return self._add(self.rows.after(x, whole), self.columns.after(w, whole), self.tile.depth - whole, loop.results)
+
+    def _add(self, x: Dim, w: Dim, depth: int, sums: Sequence[SSAValue]) -> list[SSAValue]:
+        """``sums`` and the products of ``depth`` terms, of which the first lies at ``x`` and at ``w``."""
         made = list(sums)
-        for first in range(0, self.tile.depth, STEP):
+        for first in range(0, depth, STEP):
             columns, rows = (self._terms(lines, at, first) for lines, at in ((self.rows, x), (self.columns, w)))
             for column, row in zip(columns, rows, strict=True):
                 for n, one in enumerate(made):
@@ -105,7 +118,7 @@ class _Lines:
         lane: which of these threads this one is.
     """
 
-    stage: Stage
+    stage: Shelf
     count: int
     across: int
     first: Dim
@@ -132,9 +145,13 @@ class _Lines:
         """Where the thread's first element of a stage lies."""
         return bound(e, self.stage.place(slot, self.own, 0))
 
+    def after(self, at: Dim, terms: Dim) -> Dim:
+        """Where the element lies that is so many terms after ``at``."""
+        return at + terms * (self.stage.pitch if self.neighbours else 1)
+
     def read(self, e: Emitter, at: Dim, first: int) -> list[list[SSAValue]]:
         """The groups of the thread for each of `STEP` terms."""
-        kind, memory, pitch = self.stage.source.kind, self.stage.memory, self.stage.pitch
+        kind, memory, pitch = self.stage.kind, self.stage.memory, self.stage.pitch
 
         def load(offset: Dim, lanes: int) -> SSAValue:
             return aligned(e, kernel.LoadOp(memory, e.index(offset), VectorType(kind, [lanes])))
@@ -148,9 +165,15 @@ class _Lines:
 
 
 class TensorSums:
-    """Warps multiply matrices of 16 rows by ones of 8 columns; `kernel.matrix` says who holds what."""
+    """Warps multiply matrices of 16 rows by ones of 8 columns; `kernel.matrix` says who holds what.
 
-    def __init__(self, e: Emitter, tile: Tile, kind: Attribute, thread: Dim, x: Stage, w: Stage) -> None:
+    Attributes:
+        held: the left operand, where it is in registers: of a warp's 16 rows, a matrix after the other.
+    """
+
+    held: Sequence[SSAValue] = ()
+
+    def __init__(self, e: Emitter, tile: Tile, kind: Attribute, thread: Dim, x: Shelf | None, w: Shelf) -> None:
         self.e, self.tile, self.x, self.w = e, tile, x, w
         self.unit = kernel.UNITS[tile.unit]
         warp, self.lane = bound(e, thread // kernel.WARP), bound(e, thread % kernel.WARP)
@@ -165,7 +188,7 @@ class TensorSums:
         near, r = self.lane // 8 % 2 * 8, self.lane % 8
         far = self.lane // 16
         half = self.unit.depth // 2
-        if self._by_matrices(x):
+        if x is not None and self._by_matrices(x):
             line, term = (r + near, far * half) if x.along_terms else (near + 0, far * half + r)
             self.at_x = bound(e, x.place(0, self.row + line, term))
         if self._by_matrices(w):
@@ -173,9 +196,9 @@ class TensorSums:
             line, term = (r + far * 8, later) if w.along_terms else (far * 8, later + r)
             self.at_w = bound(e, w.place(0, self.column + line, term))
 
-    def _by_matrices(self, stage: Stage) -> bool:
+    def _by_matrices(self, stage: Shelf) -> bool:
         """Whether matrices are read whole: not where 32-bit terms would have to change places with lines."""
-        return stage.along_terms or stage.source.size == 2
+        return stage.along_terms or stage.kind != f32
 
     def zeros(self) -> list[SSAValue]:
         count = self.rows // MMA_ROWS * self.columns // MMA_COLUMNS
@@ -183,7 +206,7 @@ class TensorSums:
 
     def add(self, slot: Dim, sums: Sequence[SSAValue]) -> list[SSAValue]:
         made = list(sums)
-        x_slot, w_slot = (bound(self.e, slot * stage.size) for stage in (self.x, self.w))
+        x_slot, w_slot = (0 if s is None else bound(self.e, slot * s.size) for s in (self.x, self.w))
         for term in range(0, self.tile.depth, self.unit.depth):
             a = [self._left(x_slot, line, term) for line in range(0, self.rows, MMA_ROWS)]
             b = [m for line in range(0, self.columns, 2 * MMA_COLUMNS) for m in self._right(w_slot, line, term)]
@@ -194,6 +217,8 @@ class TensorSums:
 
     def _left(self, slot: Dim, line: int, term: int) -> SSAValue:
         e, x = self.e, self.x
+        if x is None:
+            return self.held[term // self.unit.depth]
         if self._by_matrices(x):
             at = e.index(self.at_x + slot + x.place(0, line, term))
             return self._rounded(e(kernel.LoadMatrixOp(x.memory, at, 4, transposed=not x.along_terms)))
@@ -212,11 +237,11 @@ class TensorSums:
             self._rounded(self._across(w, slot, self.column + n + self.group, term, 4 * w.pitch)) for n in lines
         ]
 
-    def _across(self, stage: Stage, slot: Dim, line: Dim, term: int, apart: int) -> SSAValue:
+    def _across(self, stage: Shelf, slot: Dim, line: Dim, term: int, apart: int) -> SSAValue:
         """Two words of an operand whose lines are side by side."""
         e = self.e
         at = e.index(slot + stage.place(0, line, self.member + term))
-        return e(kernel.LoadOp(stage.memory, at, VectorType(stage.source.kind, [2]), lane_stride=e.index(apart)))
+        return e(kernel.LoadOp(stage.memory, at, VectorType(stage.kind, [2]), lane_stride=e.index(apart)))
 
     def _rounded(self, words: SSAValue) -> SSAValue:
         if self.tile.unit != "tf32":
@@ -238,7 +263,7 @@ class TensorSums:
 Sums = ThreadSums | TensorSums
 
 
-def sums_of(e: Emitter, tile: Tile, kind: Attribute, thread: Dim, x: Stage, w: Stage) -> Sums:
+def sums_of(e: Emitter, tile: Tile, kind: Attribute, thread: Dim, x: Shelf, w: Shelf) -> Sums:
     """Who multiplies, of a tile."""
     return (ThreadSums if tile.unit == THREADS else TensorSums)(e, tile, kind, thread, x, w)
 
