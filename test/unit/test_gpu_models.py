@@ -16,6 +16,7 @@ import tfc as tf
 from tfc.cli.compile import main as tfc_compile
 from tfc.emulator.driver import Driver
 from tfc.errors import ArtifactError, OptionError, RunError
+from tfc.profiling import report
 from tfc.runtime import cuda
 from tfc.runtime import driver_api as api
 from tfc.runtime.cuda import DeviceArray
@@ -267,7 +268,10 @@ def test_a_c_program_says_what_is_missing(tmp_path: Path) -> None:
         assert "this machine has no CUDA driver: libcuda.so.1 was not found" in done.stdout
 
 
-def test_profile(capsys: pytest.CaptureFixture[str]) -> None:
+def test_profile(gpu: Driver) -> None:
     model: Any = tf.compile(network(), device="gpu", cpu="sm_90")
     rows = model.profile(random(4, 6), runs=2)
     assert len(rows) >= 2
+    assert all(row.seconds > 0 and row.times == 1 for row in rows)
+    lines = list(report(model._lowered(), runs=1))
+    assert all("    -  " in line for line in lines[1:])  # no roof of the CPU's

@@ -9,6 +9,7 @@
 ;   0 table     3 module     6 arena     8 staging   10 weights     12 whether each launch is waited for
 ;   1 context   4 stream     7 capacity  9 capacity  11 variables   13 captured graph
 ;   2 device    5 status                                            14 what is known of it, see @tfc_gpu_replay
+;                                                                   15 two events, where times are taken
 ;
 ; A result of the driver other than 0 becomes a code: -22 and such where there is a text of ours for it, else
 ; ${error} less the result. What was being done then, and the driver's words, go to the instance's message.
@@ -356,6 +357,8 @@ memory:
   call void @tfc_gpu_free(ptr %gpu, i64 11)
   br i1 %some_stream, label %stop, label %unload
 stop:
+  call void @tfc_gpu_drop_event(ptr %gpu, i64 15)
+  call void @tfc_gpu_drop_event(ptr %gpu, i64 16)
   %r3 = call i32 @tfc_cuStreamDestroy_v2(ptr %table, ptr %stream)
   br label %unload
 unload:
@@ -373,6 +376,19 @@ release:
   br label %end
 end:
   call void @free(ptr %gpu)
+  br label %out
+out:
+  ret void
+}
+
+define internal void @tfc_gpu_drop_event(ptr %gpu, i64 %word) nounwind {
+  %table = load ptr, ptr %gpu, align 8
+  %at = getelementptr i64, ptr %gpu, i64 %word
+  %event = load ptr, ptr %at, align 8
+  %none = icmp eq ptr %event, null
+  br i1 %none, label %out, label %drop
+drop:
+  %result = call i32 @tfc_cuEventDestroy_v2(ptr %table, ptr %event)
   br label %out
 out:
   ret void
@@ -552,6 +568,42 @@ clear:
   br label %out
 out:
   ret i32 %reported
+}
+
+; Times are taken: note when what was begun on a stream until now is done, as the start (15) or end (16) of something.
+define internal i32 @tfc_gpu_mark(ptr %gpu, i64 %word, ptr %stream) nounwind {
+entry:
+  %table = load ptr, ptr %gpu, align 8
+  %at = getelementptr i64, ptr %gpu, i64 %word
+  %known = load ptr, ptr %at, align 8
+  %none = icmp eq ptr %known, null
+  br i1 %none, label %make, label %record
+make:
+  %made = call i32 @tfc_cuEventCreate(ptr %table, ptr %at, i32 0)
+  br label %record
+record:
+  %event = load ptr, ptr %at, align 8
+  %result = call i32 @tfc_cuEventRecord(ptr %table, ptr %event, ptr %stream)
+  ret i32 %result
+}
+
+; Nanoseconds on the device from the start that was noted until now, which is waited for.
+define internal i64 @tfc_gpu_elapsed(ptr %gpu, ptr %stream) nounwind {
+  %milliseconds = alloca float, align 4
+  store float 0.0, ptr %milliseconds, align 4
+  %table = load ptr, ptr %gpu, align 8
+  %marked = call i32 @tfc_gpu_mark(ptr %gpu, i64 16, ptr %stream)
+  %start_at = getelementptr i64, ptr %gpu, i64 15
+  %end_at = getelementptr i64, ptr %gpu, i64 16
+  %start = load ptr, ptr %start_at, align 8
+  %end = load ptr, ptr %end_at, align 8
+  %waited = call i32 @tfc_cuEventSynchronize(ptr %table, ptr %end)
+  %result = call i32 @tfc_cuEventElapsedTime_v2(ptr %table, ptr %milliseconds, ptr %start, ptr %end)
+  %passed = load float, ptr %milliseconds, align 4
+  %wide = fpext float %passed to double
+  %scaled = fmul double %wide, 1.0e6
+  %whole = fptosi double %scaled to i64
+  ret i64 %whole
 }
 
 ; The captured graph is no more what is wanted.

@@ -43,7 +43,7 @@ NO_DRIVER, NO_GPU, OLD_GPU, NO_GPU_MEMORY, MISALIGNED = -20, -21, -22, -23, -24
 GPU_ERROR = -10000
 """Codes of the interface; ``GPU_ERROR - r`` is the driver's result ``r``, where none of the others is about it."""
 
-WORDS = 16
+WORDS = 18
 """Of an instance's device state, before its kernels; see `cuda.ll`."""
 
 STATUS, ARENA, STAGING, WEIGHTS, VARIABLE_MEMORY = 5, 6, 8, 10, 11

@@ -134,9 +134,10 @@ class Device:
         where = describe(op.location)
         what = self.text(f"kernel '{op.callee}'{f' ({where})' if where else ''}")
         index = self.layout.kernels[op.callee]
+        self.start_clock()
         self.leave(f"tfc_gpu_launch(ptr %model, ptr %gpu, i64 {index}, {shape}, ptr {what})")
         self.unreported = self.unreported or op.callee in self.run.reports
-        self.timed()
+        self.stop_clock(op)
 
     def copy(self, op: host.CopyOp, target: str, source: str, size: str) -> None:
         """Begin a copy from, to or within the device's memory."""
@@ -144,15 +145,21 @@ class Device:
         way = IN if ends[0] else BACK if ends[1] else WITHIN
         where = describe(op.location)
         what = self.text(f"a copy{f' ({where})' if where else ''}")
+        self.start_clock()
         copied = begin_copy(self.code, "%gpu", way, target, source, size, "%stream", what)
         leave_if(self.code, self.code.op(f"icmp ne i32 {copied}, 0"), f"i32 {copied}")
         self.moving = self.moving or way == BACK
-        self.timed()
+        self.stop_clock(op)
 
-    def timed(self) -> None:
-        """With clocks, each operation is waited for."""
+    def start_clock(self) -> None:
         if self.run.clock:
-            self.leave("tfc_gpu_wait(ptr %model, ptr %gpu, ptr %stream, ptr @tfc_gpu_kernels)")
+            self.code.op("call i32 @tfc_gpu_mark(ptr %gpu, i64 15, ptr %stream)")
+
+    def stop_clock(self, op: host.LaunchOp | host.CopyOp) -> None:
+        """With clocks, each operation is timed on the device, and waited for."""
+        if self.run.clock:
+            passed = self.code.op("call i64 @tfc_gpu_elapsed(ptr %gpu, ptr %stream)")
+            self.run.clock.put(self.run.numbers[op], passed)
 
     def address(self, op: Operation) -> str | None:
         """The address of a constant or buffer in device memory; None for any other operation."""
@@ -196,7 +203,7 @@ def _begin(run: Run, layout: Layout) -> str:
     """``NAME_begin``: all of a run on a stream, as it is or replayed."""
     name, code = run.manifest.name, new_code()
     arguments = "ptr %model, ptr %inputs, ptr %outputs, ptr %dims, ptr %stream"
-    if not layout.is_captured:
+    if not layout.is_captured or run.clock:
         code.do(f"ret i32 {code.op(f'call i32 @{name}_enqueue({arguments})')}")
         return function_text(f"internal i32 @{name}_begin({arguments})", code)
     missing = code.op("icmp eq ptr %model, null")

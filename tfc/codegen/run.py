@@ -137,9 +137,13 @@ class Run:
         for op in block.ops:
             self._operation(op)
             if self.clock:
-                timed = op in self.numbers
+                timed = op in self.numbers and not self._is_on_gpu(op)
                 before = self.clock.add(self.numbers[op], before) if timed else self.clock.now()
         self.sizes.known = known
+
+    def _is_on_gpu(self, op: Operation) -> bool:
+        """Whether a launch or copy is begun on the GPU."""
+        return self.gpu is not None and any(host.memory_of(o) != host.HOST for o in op.operands)
 
     def _operation(self, op: Operation) -> None:
         code = self.code
@@ -151,7 +155,7 @@ class Run:
             case host.CopyOp():
                 source, target = self._address(op.source), self._address(op.target)
                 size = self.sizes.value(op.size)
-                if self.gpu and {host.memory_of(o) for o in op.operands} != {host.HOST}:
+                if self.gpu and self._is_on_gpu(op):
                     self.gpu.copy(op, target, source, size)
                 else:
                     code.op(f"call ptr @memcpy(ptr {target}, ptr {source}, i64 {size})")
@@ -362,15 +366,19 @@ class Clock:
 
     def add(self, index: int, before: str) -> str:
         """Add what has passed since ``before`` to the sum of operation ``index``; gives the time."""
-        code, now = self.run.code, self.now()
+        now = self.now()
+        self.put(index, self.run.code.op(f"sub i64 {now}, {before}"))
+        return now
+
+    def put(self, index: int, passed: str) -> None:
+        """Add nanoseconds to the sum of operation ``index``, which has been run once more."""
+        code = self.run.code
         count = place_of(code, self.first + len(self.run.numbers) + index)
         often = code.op(f"load i64, ptr {count}, align 8")
         code.do(f"store i64 {code.op(f'add i64 {often}, 1')}, ptr {count}, align 8")
         slot = place_of(code, self.first + index)
-        passed = code.op(f"sub i64 {now}, {before}")
         total = code.op(f"add i64 {code.op(f'load i64, ptr {slot}, align 8')}, {passed}")
         code.do(f"store i64 {total}, ptr {slot}, align 8")
-        return now
 
 
 def times_function(manifest: Manifest) -> str:
