@@ -268,6 +268,82 @@ def test_a_c_program_says_what_is_missing(tmp_path: Path) -> None:
         assert "this machine has no CUDA driver: libcuda.so.1 was not found" in done.stdout
 
 
+LIBCUDA = """
+/* A driver of one GPU whose memory is the host's, and whose kernel @add_max_0 is max(x + 1, 0). */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OK(name, ...) int name(__VA_ARGS__) { return 0; }
+
+OK(cuInit, unsigned f) OK(cuCtxSetCurrent, void *c) OK(cuModuleUnload, void *m) OK(cuDevicePrimaryCtxRelease_v2, int d)
+OK(cuStreamDestroy_v2, void *s) OK(cuStreamSynchronize, void *s)
+int cuDeviceGetCount(int *n) { *n = 1; return 0; }
+int cuDeviceGet(int *d, int k) { *d = k; return 0; }
+int cuDeviceGetAttribute(int *v, int a, int d) { *v = a == 75 ? 9 : 0; return 0; }
+int cuDevicePrimaryCtxRetain(void **c, int d) { *c = malloc(1); return 0; }
+int cuModuleLoadData(void **m, const char *text) { *m = strstr(text, ".entry add_max_0") ? malloc(1) : 0; return *m ? 0 : 218; }
+int cuModuleGetFunction(void **f, void *m, const char *name) { *f = malloc(1); return strcmp(name, "add_max_0") ? 500 : 0; }
+int cuStreamCreate(void **s, unsigned f) { *s = malloc(1); return 0; }
+int cuMemAlloc_v2(uint64_t *p, size_t n) { *p = (uint64_t)aligned_alloc(256, (n + 255) / 256 * 256); return 0; }
+int cuMemFree_v2(uint64_t p) { free((void *)p); return 0; }
+int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t n, void *s) { memcpy((void *)to, from, n); return 0; }
+int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t n, void *s) { memcpy(to, (void *)from, n); return 0; }
+int cuMemsetD8Async(uint64_t p, unsigned char b, size_t n, void *s) { memset((void *)p, b, n); return 0; }
+
+int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                   void *stream, void **params, void **extra)
+{
+    const float *x = *(float **)params[0];
+    float *y = *(float **)params[1];
+    int64_t n = *(int64_t *)params[2];
+    for (int64_t k = 0; k < n; k++)
+        y[k] = x[k] + 1 > 0 ? x[k] + 1 : 0;
+    return gy == 1 && gz == 1 && by == 1 && bz == 1 && shared == 0 && !extra ? 0 : 1;
+}
+"""
+
+C_RUN = """
+#include <stdio.h>
+#include "net.h"
+
+int main(void)
+{
+    float x[3] = {-5, 0, 2}, y[3] = {0};
+    net_model *model;
+    net_args args = {0};
+    int error = net_create(&model, 0);
+    args.x = x;
+    args.y = y;
+    args.x_0 = 3;
+    for (int run = 0; run < 3 && !error; run++)
+        error = net_call(model, &args);
+    printf("%s %g %g %g\\n", net_error(error), y[0], y[1], y[2]);
+    net_destroy(model);
+    return error != 0;
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler")
+def test_a_c_program_finds_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name, and a function that it lacks (of graphs) only when that is used."""
+    monkeypatch.setenv("TFC_PTXAS", "")
+    y = tf.nn.relu(tf.placeholder(tf.float32, [None], name="x") + 1.0, name="y")
+    tf.compile(y, device="gpu", cpu="sm_90", name="net").save(tmp_path / "net.so")
+    (tmp_path / "main.c").write_text(C_RUN)
+    (tmp_path / "cuda.c").write_text(LIBCUDA)
+    for command in (
+        ["gcc", "-std=gnu11", "-w", "-shared", "-fPIC", "cuda.c", "-o", "libcuda.so.1"],
+        ["gcc", "-std=c99", "-Wall", "-Werror", "main.c", "./net.so", "-lm", "-lpthread", "-o", "main"],
+    ):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run(
+        ["./main"], cwd=tmp_path, capture_output=True, text=True, check=False, env={"LD_LIBRARY_PATH": str(tmp_path)}
+    )
+    assert done.stdout == "no error 0 1 3\n"
+
+
 def test_profile(gpu: Driver) -> None:
     model: Any = tf.compile(network(), device="gpu", cpu="sm_90")
     rows = model.profile(random(4, 6), runs=2)

@@ -347,6 +347,9 @@ def _summary(binary: Binary, files: Sequence[Path], times: dict[str, float]) -> 
     yield f"  {'arena':<8} {human(arena) if isinstance(arena, int) else f'{arena} bytes'}"
     target = manifest.target
     yield f"  {'target':<8} {target.triple}, {target.cpu}, {manifest.threads} thread(s)"
+    if (gpu := manifest.gpu) is not None:
+        room = human(gpu.arena_size) if isinstance(gpu.arena_size, int) else f"{gpu.arena_size} bytes"
+        yield f"  {'gpu':<8} {gpu.cpu}, an arena of {room} there"
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in times.items())
     yield f"  {'time':<8} {sum(times.values()):.1f} s ({spent})"
 
