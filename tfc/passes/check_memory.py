@@ -1,7 +1,7 @@
 """Refuse a program whose arena is above the limit, and say what is in the way.
 
-Runs last, where the arena is laid out. The error names the moment at which most is needed, and what is there
-then: each buffer with its size and the lines it comes from.
+Runs last, where the arenas are laid out: that of each memory has to be within the limit. The error names the moment
+at which most is needed, and what is there then: each buffer with its size and the lines it comes from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHOWN = 12
 
 @dataclass(frozen=True)
 class CheckMemory(ModulePass):
-    """Raise an error where the arena of a host program is above ``memory-limit`` bytes."""
+    """Raise an error where an arena of a host program is above ``memory-limit`` bytes."""
 
     name = "check-memory"
     memory_limit: int | None = None
@@ -32,10 +32,11 @@ class CheckMemory(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for program in op.ops:
             if self.memory_limit is not None and isinstance(program, host.ProgramOp):
-                _check(program, program.arena_size, self.memory_limit)
+                for memory, arena in program.arena_sizes.items():
+                    _check(program, memory, arena, self.memory_limit)
 
 
-def _check(program: host.ProgramOp, arena: Dim, limit: int) -> None:
+def _check(program: host.ProgramOp, memory: str, arena: Dim, limit: int) -> None:
     if not isinstance(arena, int):
         raise OptionError(
             f"a limit of memory needs extents that are numbers; the arena is {arena} bytes",
@@ -44,7 +45,8 @@ def _check(program: host.ProgramOp, arena: Dim, limit: int) -> None:
     if arena <= limit:
         return
     live = Liveness.of(program)
-    buffers = {op: live.needed(op) for op in program.body.block.ops if isinstance(op, host.BufferOp)}
+    ops = (op for op in program.body.block.ops if isinstance(op, host.BufferOp) and op.memory == memory)
+    buffers = {op: live.needed(op) for op in ops}
     at: dict[int, list[tuple[int, str]]] = {}
     for buffer, steps in buffers.items():
         size = buffer.size
@@ -57,5 +59,6 @@ def _check(program: host.ProgramOp, arena: Dim, limit: int) -> None:
     if len(there) > _SHOWN:
         lines.append(f"  {sum(size for size, _ in there[_SHOWN:]):>14,} bytes in {len(there) - _SHOWN} others")
     listed = "\n".join(lines)
-    message = f"a run needs {arena:,} bytes of memory at once, and {limit:,} are allowed; there are then\n{listed}"
+    where = f" of {memory}" if memory != host.HOST else ""
+    message = f"a run needs {arena:,} bytes of memory{where} at once, and {limit:,} are allowed; there are then\n{listed}"
     raise MemoryLimitError(message, help="smaller extents (the batch), or a limit of what is listed")

@@ -4,9 +4,9 @@
     costs.seconds(op, "GPU"), costs.transfer(4096, "", "GPU:0")
 
 The estimate is a roofline: the larger one of arithmetic at its peak rate and of bytes at the memory's, and what it takes
-to begin. It is made before fusion, so what an elementwise operation makes for the only operation that reads it,
-elementwise or a sum, counts as if it never reached memory and were no kernel of its own. Named dims count as 16,
-a loop as 16 turns.
+to begin; with a branch or loop on a device the host waits for each value by which it goes on. It is made before
+fusion, so what an elementwise operation makes for the only operation that reads it, elementwise or a sum, counts as
+if it never reached memory and were no kernel of its own. Named dims count as 16, a loop as 16 turns.
 
 `DEVICES` and `LINKS` are data: what the makers say of the devices, not measured here; they tell orders of magnitude.
 A file of costs can give others, and seconds of kernels by the names of their nodes, as `tfc.profiling.costs` writes
@@ -163,7 +163,8 @@ class Costs:
         if op not in self.works:
             self.works[op] = work(op)
         done, moved, kernels = self.works[op]
-        return max(done / speed.flops, moved / speed.bandwidth) + kernels * speed.launch
+        looks = _choices(op) * self.transfer(1, "", kind)[0] if kind != "CPU" else 0.0
+        return max(done / speed.flops, moved / speed.bandwidth) + kernels * speed.launch + looks
 
     def transfer(self, size: int, source: str, target: str) -> tuple[float, float]:
         """The latency and the seconds for ``size`` bytes between two memories, as `Device.memory` calls them."""
@@ -200,6 +201,14 @@ def work(op: Operation) -> tuple[float, float, int]:
     if _joins(op):
         return _arithmetic(op), moved, 0
     return _arithmetic(op), moved + sum(map(size_of, op.results)), 1
+
+
+def _choices(op: Operation) -> int:
+    """How often the host looks at a value to go on: in each turn of a loop, and before a branch."""
+    if not isinstance(op, RegionOp):
+        return 0
+    inside = sum(_choices(inner) for region in op.regions for inner in region.block.ops)
+    return SAMPLE * (1 + inside) if isinstance(op, WhileOp) else 1 + inside
 
 
 def size_of(value: SSAValue) -> int:

@@ -206,7 +206,8 @@ class _Function:
     # Groups.
 
     def _find_groups(self) -> None:
-        """The group of each operation but constants, and what has to be where the region around it is."""
+        """The group of each operation that wants something, is tied to others, or may run on several devices."""
+        several = len(self._distinct(self.there)) > 1 or self.prefer != ANY
         parent: dict[Operation, Operation] = {}
 
         def root(op: Operation) -> Operation:
@@ -224,7 +225,7 @@ class _Function:
         tied = {op for x, y, _ in self.ties for op in (x, y)}
         found: dict[Operation, _Group] = {}
         for op in self.ops:
-            alone = op.parent_op() is self.function and (op.operands or op.regions)
+            alone = several and op.parent_op() is self.function and (op.operands or op.regions)
             if op in self.wants or op in tied or alone:
                 group = self.groups[op] = found.setdefault(root(op), _Group())
                 group.members.append(op)
