@@ -8,7 +8,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from test_networks import demo  # noqa: F401 # a fixture
 from training_models import MODELS, build
 
 import tfc as tf
@@ -33,7 +32,7 @@ def gpu() -> Iterator[Driver]:
 @pytest.mark.parametrize(
     "name", ["squeezenet", "shufflenet", *(pytest.param(n, marks=pytest.mark.slow) for n in LARGE)]
 )
-def test_networks(demo: ModuleType, name: str, tmp_path: Path) -> None:  # noqa: F811
+def test_networks(demo: ModuleType, name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.onnx"
     onnx.save(demo.with_weights(onnx.load(str(demo.LIGHT / f"light_{name}.onnx"))), str(path))
     reference, model = tf.compile(path), tf.compile(path, device="gpu")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -16,17 +15,6 @@ onnx = pytest.importorskip("onnx")
 
 ATOL, RTOL = 1e-6, 1e-3
 """Probabilities of a few units in the last place per layer; the smallest are 1e-20."""
-
-
-@pytest.fixture(scope="module")
-def demo() -> ModuleType:
-    path = Path(__file__).parents[2] / "tools" / "demo.py"
-    spec = importlib.util.spec_from_file_location("demo", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
