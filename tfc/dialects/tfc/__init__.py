@@ -22,6 +22,7 @@ from tfc.dialects.tfc import (
     nn,
     normalize,
     packed,
+    pieces,
     random,
     reduce,
     select,
@@ -41,7 +42,7 @@ from tfc.dialects.tfc.transfer import SentType
 from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceType, ShapeAttr
 
 FAMILIES = (
-    elementwise, arithmetic, select, activation, constant, shape, gather, dynamic, reduce, window, attention,
+    elementwise, arithmetic, select, activation, constant, shape, pieces, gather, dynamic, reduce, window, attention,
     contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, merge, sort, fusion,
     transfer,
 )  # fmt: skip

@@ -12,8 +12,8 @@ from xdsl.irdl import operand_def, prop_def, result_def
 from tfc.dialects.tfc.base import Access, Emit, Sample, float_range, ints, tfc_op
 from tfc.dialects.tfc.contraction import ContractionOp, ConvolutionOp
 from tfc.dialects.tfc.formula import Formula
+from tfc.dialects.tfc.pieces import Integer, IntList, ReverseOp, integer, known, padded
 from tfc.dialects.tfc.reduce import accumulated
-from tfc.dialects.tfc.shape import Integer, IntList, ReverseOp, integer, known, padded
 from tfc.dialects.tfc.types import (
     Array,
     Shape,

@@ -20,9 +20,9 @@ from tfc.dialects.tfc.combine import (
     displaces,
     identity,
 )
+from tfc.dialects.tfc.pieces import IntList, padded
 from tfc.dialects.tfc.pointwise import HALVES, SPECIALS, formula
 from tfc.dialects.tfc.scalar import Scalars
-from tfc.dialects.tfc.shape import IntList, padded
 from tfc.dialects.tfc.types import (
     Array,
     Shape,
