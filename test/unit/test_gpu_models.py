@@ -57,6 +57,15 @@ def test_a_network_gives_what_it_gives_on_the_cpu(gpu: Driver) -> None:
     assert "GPU:0" in str([p.memory for p in model._program.manifest.inputs])
 
 
+def test_a_model_that_was_met_before_is_not_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFC_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TFC_CACHE", "1")
+    y, x = network(), random(4, 6)
+    expected = tf.compile(y, device="gpu")(x)
+    monkeypatch.setattr("tfc.compiler.lower", lambda *_: pytest.fail("it is compiled again"))
+    np.testing.assert_array_equal(tf.compile(y, device="gpu")(x), expected)
+
+
 def test_the_gpu_that_is_here_is_what_code_is_for(gpu: Driver) -> None:
     assert tf.compile(network(), device="gpu")._program.manifest.gpu.cpu == "sm_90"
     cuda.use_driver((older := Driver(capability=87)).table, older)

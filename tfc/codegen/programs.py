@@ -108,8 +108,8 @@ def program_cache(options: Options) -> ProgramCache | None:
     """The cache of programs compiled so; None where the environment or somebody who watches wants none."""
     target = Target.parse(options.target, options.cpu)
     watched = options.instruments or options.validate_each_pass or any(os.environ.get(n, "0") != "0" for n in _WATCHING)
-    if watched or options.check_effects != "error" or options.placement.gpus or not is_joined(target):
-        # Who watches wants to see the passes, warnings are given each time, and a GPU's driver has a say too.
+    if watched or options.check_effects != "error" or not is_joined(target):
+        # Who watches wants to see the passes, and warnings are given each time.
         return None
     objects = object_cache()
     return ProgramCache(objects.folder, options, target) if objects else None
