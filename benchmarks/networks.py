@@ -9,8 +9,10 @@ import numpy as np
 from form import Workload
 
 
-def resnet50(size: int = 224, width: int = 64, blocks: Sequence[int] = (3, 4, 6, 3)) -> Workload:
-    """Batch 1, with the batch norms in it; the stride is in the 3x3 convolution."""
+def resnet50(
+    size: int = 224, width: int = 64, blocks: Sequence[int] = (3, 4, 6, 3), batch: int = 1
+) -> Workload:
+    """With the batch norms in it; the stride is in the 3x3 convolution."""
 
     def unit(f: Any, x: Any, i: int, o: int, k: int, stride: int = 1, gain: float = 1.0) -> Any:
         w = f.filter(o, i, k, k, scale=(2 / (i * k * k)) ** 0.5)
@@ -32,9 +34,9 @@ def resnet50(size: int = 224, width: int = 64, blocks: Sequence[int] = (3, 4, 6,
                 h, before = f.relu(y + h), 4 * inner
         return f.matmul(f.spatial_mean(h), f.weight(before, 1000, scale=0.02)) + f.weight(1000)
 
-    x = np.random.default_rng(20).standard_normal((1, 3, size, size), np.float32)
+    x = np.random.default_rng(20).standard_normal((batch, 3, size, size), np.float32)
     flops, weights = _count_resnet(size, width, blocks)
-    return Workload("resnet50", "ResNet-50, batch 1", compute, {"x": x}, flops, 4.0 * weights)
+    return Workload("resnet50", f"ResNet-50, batch {batch}", compute, {"x": x}, batch * flops, 4.0 * weights)
 
 
 def _count_resnet(size: int, width: int, blocks: Sequence[int]) -> tuple[float, int]:
@@ -59,8 +61,10 @@ def _count_resnet(size: int, width: int, blocks: Sequence[int]) -> tuple[float, 
     return flops + 2000.0 * before, weights + 1000 * before
 
 
-def bert(layers: int = 12, width: int = 768, heads: int = 12, length: int = 128) -> Workload:
-    """BERT-base's encoder on embeddings: post-norm layers, no mask, batch 1."""
+def bert(
+    layers: int = 12, width: int = 768, heads: int = 12, length: int = 128, batch: int = 1
+) -> Workload:
+    """BERT-base's encoder on embeddings: post-norm layers, no mask."""
     part = width // heads
 
     def compute(f: Any, v: dict[str, Any]) -> Any:
@@ -68,19 +72,19 @@ def bert(layers: int = 12, width: int = 768, heads: int = 12, length: int = 128)
         for _ in range(layers):
             parts = f.split_last(affine(f, h, width, 3 * width), 3)
             q, k, v_ = (
-                f.transpose(f.reshape(t, (1, length, heads, part)), (0, 2, 1, 3)) for t in parts
+                f.transpose(f.reshape(t, (batch, length, heads, part)), (0, 2, 1, 3)) for t in parts
             )
             mixed = f.transpose(f.attention(q, k, v_, part), (0, 2, 1, 3))
-            mixed = f.reshape(mixed, (1, length, width))
+            mixed = f.reshape(mixed, (batch, length, width))
             h = norm(f, h + affine(f, mixed, width, width), width, 1e-12)
             inner = f.gelu(affine(f, h, width, 4 * width))
             h = norm(f, h + affine(f, inner, 4 * width, width), width, 1e-12)
         return h
 
-    x = np.random.default_rng(21).standard_normal((1, length, width), np.float32)
-    flops = layers * (24.0 * length * width**2 + 4.0 * length**2 * width)
+    x = np.random.default_rng(21).standard_normal((batch, length, width), np.float32)
+    flops = batch * layers * (24.0 * length * width**2 + 4.0 * length**2 * width)
     moved = 4.0 * layers * (12 * width**2 + 13 * width)
-    title = f"BERT-base, batch 1, {length} tokens"
+    title = f"BERT-base, batch {batch}, {length} tokens"
     return Workload("bert", title, compute, {"x": x}, flops, moved)
 
 

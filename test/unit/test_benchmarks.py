@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 
 import tfc
+from tfc.runtime import cuda
 from tfc.runtime.rates import Rates
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
+import gpu
 import networks
 import report
 import workloads
@@ -93,3 +96,35 @@ def test_page_and_chart_tell_who_is_faster() -> None:
     assert any(
         title.text == "numpy 2.50" for title in drawing.iter("{http://www.w3.org/2000/svg}title")
     )
+
+
+@pytest.fixture
+def no_gpu() -> Iterator[None]:
+    """The machine's own driver, if any, is not asked; afterwards it is again."""
+    cuda.use_driver(None)
+    yield
+    cuda.use_driver(None)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_cases_of_a_gpu_on_the_emulator(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.main(["--emulate", "matmul-tf32-*", "relu*", "softmax-bf16-*"]) == 0
+    errors = [float(line.split("by ")[1].split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert len(errors) == 3
+    assert max(errors) < 5e-3
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_where_there_is_no_gpu_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "gpus_here", lambda: 0)
+    assert gpu.main([]) == 1
+    assert "there is no GPU here" in capsys.readouterr().err
+
+
+def test_what_a_line_says() -> None:
+    case = next(c for c in gpu.cases(small=False) if c.name == "matmul-bf16-4096")
+    line = gpu.Figures(case, 2e-4, {"torch": 1e-4}).line({"bf16": 1.4e15}, 4e12)
+    assert "687.2 TFLOP/s   0.49 x peak" in line
+    assert "torch 0.50" in line
+    copied = next(c for c in gpu.cases(small=False) if c.name.startswith("relu"))
+    assert "0.50 x copy" in gpu.Figures(copied, 2 * copied.moved / 4e12, {}).line({}, 4e12)
