@@ -9,9 +9,11 @@ compiles for any later one, so nothing depends on an assembler being there.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -37,18 +39,60 @@ def assemble(text: str, cpu: str) -> bytes:
     """
     if not assembler() or cpu not in _known():
         return b""
+    return _run(text, cpu)[0]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a kernel takes of a multiprocessor.
+
+    Attributes:
+        registers: of a thread.
+        stack: bytes of local memory of a thread.
+        spilled: bytes of registers that a thread stores in local memory and loads again.
+        shared: bytes of shared memory that a block declares.
+    """
+
+    registers: int
+    stack: int
+    spilled: int
+    shared: int
+
+
+def usage(text: str, cpu: str) -> dict[str, Usage]:
+    """What each kernel of a PTX text takes, by name; empty where there is no assembler, or none that knows ``cpu``.
+
+    Raises:
+        InternalError: it refuses the text.
+    """
+    if not assembler() or cpu not in _known():
+        return {}
+    found: dict[str, Usage] = {}
+    for part in _run(text, cpu)[1].split("Compiling entry function")[1:]:
+
+        def number(pattern: str, part: str = part) -> int:
+            return sum(map(int, re.findall(pattern, part)))
+
+        stack, spilled = number(r"(\d+) bytes stack"), number(r"(\d+) bytes spill")
+        found[part.split("'")[1]] = Usage(number(r"Used (\d+) registers"), stack, spilled, number(r"(\d+) bytes smem"))
+    return found
+
+
+def _run(text: str, cpu: str) -> tuple[bytes, str]:
+    """Machine code, and what the assembler says of it."""
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder, "kernels.ptx"), Path(folder, "kernels.cubin")
         source.write_text(text, encoding="ascii")
-        command = [assembler(), f"-arch={cpu}", "-o", str(made), str(source)]
+        command = [assembler(), "-v", f"-arch={cpu}", "-o", str(made), str(source)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise InternalError(f"bug in tfc: ptxas refuses the code for {cpu}\n{done.stderr.strip()}")
-        return made.read_bytes()
+        return made.read_bytes(), done.stdout + done.stderr
 
 
 @cache
 def _known() -> frozenset[str]:
     """The generations that the assembler knows."""
     told = subprocess.run([assembler(), "--help"], capture_output=True, text=True, check=False).stdout
-    return frozenset(word.strip("'.,") for word in told.split() if word.strip("'.,").startswith("sm_"))
+    allowed = told.partition("--gpu-name")[2]
+    return frozenset(re.findall(r"'(sm_\d+[af]?)'", allowed.partition("--help")[0]))
