@@ -52,9 +52,6 @@ from tfc.passes.pack_bytes import WIDE, pack_bytes
 from tfc.passes.rewriting import Emitter, Rewritten, Rule, RuleSet, apply_rules
 from tfc.runtime.arrays import LINE, empty
 
-FEW_COLUMNS = 256
-"""Columns up to which rows of a constant are close enough to be read in place."""
-
 PIECES, PIECE, PIECES_SIZE = 16, 1024, 1 << 20
 """A long sum is cut into so many pieces at most, of so many terms at least, whose results together have
 so many elements at most."""
@@ -241,7 +238,7 @@ def contract(
     zero = LiteralAttr.splat(0, dtype_of(element(x)))
     row = row_axis(joined(found.outer))
     lanes = lane_count(target, element(x), row, found.columns)
-    form = layout(w, found, lanes, target)
+    form = layout(w, found)
     if form == "panels":
         key = (w, tuple(found.parts), tuple(found.order), lanes)
         if key not in packed:
@@ -347,15 +344,10 @@ def lane_count(target: Target, kind: Attribute, row: Axis, columns: Dim) -> int:
     return native * tiles.choose_vectors(target, kind, row.extent, columns, row.x)
 
 
-def layout(w: SSAValue, found: Sum, lanes: int, target: Target) -> str:
+def layout(w: SSAValue, found: Sum) -> str:
     """How ``w`` is read: ``panels``, ``in place``, or as a matrix, row after row (``rows``)."""
-    columns = found.columns
-    if isinstance(w.owner, ConstantOp) or (is_invariant(w) and isinstance(columns, int)):
-        padded = tiles.ceil(columns, lanes) * lanes
-        wasteful = isinstance(padded, int) and isinstance(columns, int) and padded * 8 > columns * 9
-        near = isinstance(columns, int) and columns <= FEW_COLUMNS
-        readable = found.stride == 1 and target.masked_memory and near
-        return "in place" if wasteful and readable else "panels"
+    if isinstance(w.owner, ConstantOp) or (is_invariant(w) and isinstance(found.columns, int)):
+        return "panels"
     return "rows" if found.stride is None else "in place"
 
 

@@ -21,7 +21,8 @@ that has another type; `blocking` says how. Every element is summed in an order 
 only: results are the same for every number of threads.
 
 Rows that fill no whole tile are computed twice (the last tile ends with the last row) where that is
-cheap, else by a second, lower tile; columns that fill no whole vector are masked.
+cheap, else by a second, lower tile; columns that fill no whole vector are masked, and the last panel has as
+many vectors as it needs.
 """
 
 from __future__ import annotations
@@ -37,7 +38,18 @@ from xdsl.ir import Attribute, SSAValue
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.schedule import tiles
 from tfc.codegen.schedule.axes import dot, indices
-from tfc.codegen.schedule.blocking import Blocking, Chunk, Problem, Sum, choose, cut, guess, known
+from tfc.codegen.schedule.blocking import (
+    UNROLL,
+    Blocking,
+    Chunk,
+    Problem,
+    Sum,
+    choose,
+    cut,
+    guess,
+    known,
+    steps_of,
+)
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.evaluate import Evaluator
 from tfc.codegen.schedule.lanes import compute_type, linear, storage
@@ -53,18 +65,13 @@ from tfc.codegen.schedule.panels import (
     copy_rows,
     parts_of,
 )
-from tfc.codegen.schedule.results import Batch, Results
+from tfc.codegen.schedule.results import Batch, Results, in_place_pairs
 from tfc.codegen.schedule.rows import Rows
 from tfc.dialects import kernel
-from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import ContractOp
 from tfc.dialects.tfc.types import element, is_float, shape_of
 from tfc.dims import Dim, product
-
-UNROLL = 2
-"""Steps of the depth in one iteration: they share its overhead. (1 to 4 measure alike; more steps
-take more of LLVM's time.) Single rows take twice as many."""
 
 WORK = 1 << 18
 """Multiply-adds that are worth a thread: some 5 us."""
@@ -76,19 +83,6 @@ def lower_contraction(op: FusionOp, name: str, target: Target) -> kernel.FuncOp:
     contract = next(o for o in op.inner if isinstance(o, ContractOp))
     e, evaluator = begin(op, target)
     return _Generator(op, contract, e, evaluator, target).function(name)
-
-
-def in_place_pairs(op: FusionOp, contract: ContractOp) -> Sequence[int]:
-    """Pairs of an operand that is read just where a result of its type is written: a residual, or a variable
-    that the sum changes."""
-    pairs: list[int] = []
-    for position, argument in enumerate(op.block.args):
-        readers = [u.operation for u in argument.uses]
-        if all(isinstance(r, ElementwiseOp) for r in readers):
-            for k, value in enumerate(op.results_inside):
-                if value.type == argument.type == contract.result.type:
-                    pairs += [position, len(op.operands) + k]
-    return pairs
 
 
 class _Generator:
@@ -221,21 +215,47 @@ class _Generator:
                     at = self._bound(x + dot(shared, [a.x for a in self.shared]))
                     self._copy_rows(at, self._bound(item - self.first_item), chunk)
             with self._each_panel(group) as panel:
-                column = self._bound(panel * self.lanes)
-                self.results.columns_at = [self._bound(column + p.first) for p in self.parts]
-                self.results.masks = [
-                    self._mask(at, p) for at, p in zip(self.results.columns_at, self.parts, strict=True)
-                ]
-                w = self._panel(own, panel, chunk)
-                with self._each_item(self.first_item) as item:
-                    shared = [self._bound(i) for i in indices(item, self.shared)]
-                    at = self._bound(x + dot(shared, [a.x for a in self.shared]))
-                    local = item - self.first_item
-                    batch = [*zip(self.own, own, strict=True), *zip(self.shared, shared, strict=True)]
-                    tile = _Tile(self._rows_of_item(at, local, chunk), w, batch, local, chunk)
-                    self.rows.each(
-                        self.e, self.block, self.tiles_per_block, lambda h, r: self._tile(h, r, tile)
-                    )
+                self._as_wide(panel, lambda panel=panel, chunk=chunk: self._tiles(own, x, panel, chunk))
+
+    def _tiles(self, own: Sequence[Dim], x: Dim, panel: Dim, chunk: Chunk) -> None:
+        """All tiles of a task in one panel."""
+        column = self._bound(panel * self.lanes)
+        self.results.columns_at = [self._bound(column + p.first) for p in self.parts]
+        self.results.masks = [
+            self._mask(at, p) for at, p in zip(self.results.columns_at, self.parts, strict=True)
+        ]
+        w = self._panel(own, panel, chunk)
+        with self._each_item(self.first_item) as item:
+            shared = [self._bound(i) for i in indices(item, self.shared)]
+            at = self._bound(x + dot(shared, [a.x for a in self.shared]))
+            local = item - self.first_item
+            batch = [*zip(self.own, own, strict=True), *zip(self.shared, shared, strict=True)]
+            tile = _Tile(self._rows_of_item(at, local, chunk), w, batch, local, chunk)
+            self.rows.each(
+                self.e, self.block, self.tiles_per_block, lambda h, r: self._tile(h, r, tile)
+            )
+
+    def _as_wide(self, panel: Dim, body: Callable[[], None]) -> None:
+        """``body`` with as many vectors as have columns: the last panel may need fewer."""
+        columns, panels = self.columns.extent, self.panel.extent
+        left = columns % self.lanes if isinstance(columns, int) else 0
+        needed = -(-left // self.native) * self.native
+        if panels == 1 or needed in (0, self.lanes):
+            body()
+            return
+
+        def of(lanes: int, whole: bool) -> Callable[[], Sequence[SSAValue]]:
+            def run() -> Sequence[SSAValue]:
+                self.parts = self.results.parts = parts_of(lanes)
+                self.whole = whole
+                body()
+                self.parts, self.whole = parts_of(self.lanes), False
+                return ()
+
+            return run
+
+        last = self.e.compare("eq", panel, panels - 1)
+        self.e.branch(last, of(needed, left == needed), of(self.lanes, True))
 
     @contextmanager
     def _each_panel(self, group: Dim) -> Generator[Dim]:
@@ -496,9 +516,9 @@ class _Generator:
         x_at, w_at = self._bound(x.start), self._bound(w.start)
         height = sums[0].type.get_shape()[0]  # pyright: ignore # a tile
         cut = not (isinstance(low, int) and isinstance(high, int))
-        unroll = UNROLL if cut and height > 1 else _unroll(self.depth.extent, height)
+        unroll = UNROLL if cut and height > 1 else steps_of(self.depth.extent, height)
         tight = height * self.lanes // self.native >= tiles.TIGHT and self.sum.count != 1
-        if _overlap(x, height) or tight:
+        if x.overlaps(height) or tight:
             unroll = 1
         extent, length = self.depth.extent, self.sum.length if len(self.sum.inner) == 1 else 0
         whole = isinstance(extent, int) and extent % unroll == 0 and length % unroll == 0
@@ -575,20 +595,3 @@ class _Tile:
     batch: Batch
     item: Dim
     chunk: Chunk
-
-
-def _unroll(depth: Dim, height: int) -> int:
-    """Steps of one iteration: a divisor of a known depth where there is one near."""
-    wanted = UNROLL if height > 1 else 2 * UNROLL
-    if not isinstance(depth, int):
-        return wanted
-    return next((u for u in (wanted, wanted + 1) if depth % u == 0), wanted)
-
-
-def _overlap(x: Operand, height: int) -> bool:
-    """Whether the next terms of a tile are rows of it: LLVM would keep what two of them share in
-    registers that the accumulators need (14x2 tiles ran at a third of the speed)."""
-    row, term = x.row, x.moves[-1]
-    if not (isinstance(row, int) and isinstance(term, int) and row and term):
-        return False
-    return max(row, term) % min(row, term) == 0 and max(row, term) // min(row, term) < height

@@ -14,6 +14,7 @@ from tfc.codegen.schedule.lanes import compute_type, linear
 from tfc.codegen.schedule.panels import parts_of
 from tfc.dialects import kernel
 from tfc.dialects.tfc.base import TensorOp
+from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.types import element, shape_of
@@ -25,6 +26,19 @@ Batch = Sequence[tuple[Axis, Dim]]
 LIGHT = 6
 """Operations on a tile's rows while they are in registers; more (or a costly one) take the rows
 from a buffer, one at a time: less code, and no accumulators in the way."""
+
+
+def in_place_pairs(op: FusionOp, contract: ContractOp) -> Sequence[int]:
+    """Pairs of an operand that is read just where a result of its type is written: a residual, or a variable
+    that the sum changes."""
+    pairs: list[int] = []
+    for position, argument in enumerate(op.block.args):
+        readers = [u.operation for u in argument.uses]
+        if all(isinstance(r, ElementwiseOp) for r in readers):
+            for k, value in enumerate(op.results_inside):
+                if value.type == argument.type == contract.result.type:
+                    pairs += [position, len(op.operands) + k]
+    return pairs
 
 
 class Results:
