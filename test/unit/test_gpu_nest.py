@@ -152,3 +152,16 @@ def test_instructions_name_the_lines_that_they_come_from() -> None:
     assert '"model.py"' in runner.ptx
     assert '"Mul _4_"' in runner.ptx
     assert ".debug" not in runner.ptx
+
+
+def test_rows_of_a_named_batch_are_read_in_wide_accesses() -> None:
+    shape = [symbol("n"), 12]
+
+    def body(x: SSAValue) -> Sequence[Operation]:
+        return [power := ExpOp(x), AddOp(power, x)]
+
+    runner = GpuRunner(fusion("nest", [tensor_type(shape, F32)], body))
+    assert "ld.global.v4" in runner.ptx
+    for n in (0, 1, 7):
+        x = normal(n, 12)
+        check(runner(x, dims={"n": n})[0], np.exp(x) + x, sums=True)

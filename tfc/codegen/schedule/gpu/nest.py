@@ -112,13 +112,13 @@ class _Nest:
 
     def _width(self, variable: str, extent: Dim, threads: Dim) -> int:
         """Elements of a thread along ``variable``, which all accesses take as one, or as the same for all."""
-        if not isinstance(extent, int) or variable in self.plan.opaque:
+        if variable in self.plan.opaque:
             return 1
         if any(factor(r.offset, variable) not in (0, 1) for r in self.plan.reads):
             return 1
         values = [*self.op.block.args, *self.outputs]
         width = kernel.WIDEST * 8 // max(8, *(lane_bits(element(v)) for v in values))
-        while width > 1 and (extent % width or (isinstance(threads, int) and threads // width < BUSY and width > 4)):
+        while width > 1 and (extent % width != 0 or (isinstance(threads, int) and threads // width < BUSY and width > 4)):
             width //= 2
         return width
 

@@ -78,8 +78,8 @@ class Team:
 
     def width_of(self, extent: Dim) -> int:
         """Elements side by side, of which a row of this length has whole ones."""
-        width = self.width if isinstance(extent, int) else 1
-        while isinstance(extent, int) and extent % width:
+        width = self.width
+        while extent % width != 0:
             width //= 2
         return width
 
