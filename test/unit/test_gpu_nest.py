@@ -16,6 +16,7 @@ from xdsl.ir import Operation, SSAValue
 from tfc.dialects import kernel
 from tfc.dialects.tfc.elementwise import AddOp, DivOp, ExpOp, MulOp, SubOp
 from tfc.dialects.tfc.fusion import FusionOp
+from tfc.dialects.tfc.gather import GatherOp
 from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
 from tfc.dialects.tfc.shape import BroadcastOp, TransposeOp
 from tfc.dialects.tfc.types import Array, element_of, tensor_type
@@ -165,3 +166,14 @@ def test_rows_of_a_named_batch_are_read_in_wide_accesses() -> None:
     for n in (0, 1, 7):
         x = normal(n, 12)
         check(runner(x, dims={"n": n})[0], np.exp(x) + x, sums=True)
+
+
+def test_rows_of_a_table_and_an_index_out_of_range() -> None:
+    types = [tensor_type([50, 16], F32), tensor_type([9], element_of(np.int32))]
+    runner = GpuRunner(fusion("nest", types, lambda table, ids: [GatherOp(table, ids, 0)]))
+    assert "ld.global.nc.v4" in runner.ptx
+    table, ids = normal(50, 16), np.arange(9, dtype=np.int32) * 5
+    np.testing.assert_array_equal(runner(table, ids)[0], table[ids])
+    ids[4] = 50
+    runner(table, ids, fails=True)
+    assert "an index is out of range [0, 50)" in runner.messages[0]
