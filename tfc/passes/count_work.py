@@ -17,6 +17,7 @@ from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
 from tfc.dialects.host import tensor_bytes
+from tfc.dialects.tfc.attention import AttentionOp
 from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import ContractOp
@@ -78,6 +79,9 @@ def flops(op: Operation) -> Dim:
     """Operations on elements."""
     if isinstance(op, ContractOp):
         return product([2 * op.terms, *(a.extent for a in op.axes.data if a.role != "panel")])
+    if isinstance(op, AttentionOp):
+        batch, rows, keys, depth, columns = op.sizes()
+        return product([2, *batch, rows, keys, depth + columns])
     if isinstance(op, ReduceOp | ArgReduceOp):
         return product(shape_of(op.operands[0]))
     return product(shape_of(op.results[0])) if isinstance(op, ElementwiseOp) else 0

@@ -10,18 +10,23 @@ say which dims of their operands are heads, and on softmax in primitives, whoeve
 Scores may be multiplied by one number, then masked: by floats that are added, by bools that choose between
 a score and a number, or by either of these as a constant that hides just what comes later, which skips
 the work. Whatever else happens to them, or who else reads them, leaves the operations as they are.
+
+On a GPU, a block has to have room for heads of that size, and there have to be rows for more than a few blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
-from tfc.devices import Device
+from tfc.codegen.gpu.targets import GpuTarget
+from tfc.codegen.schedule.gpu.blocks import attention_tile
 from tfc.dialects.tfc.attention import AttentionOp
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
@@ -29,8 +34,19 @@ from tfc.dialects.tfc.contraction import DotOp
 from tfc.dialects.tfc.elementwise import AddOp, CastOp, DivOp, ExpOp, MulOp, NotOp, SelectOp, SubOp
 from tfc.dialects.tfc.reduce import ReduceOp
 from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp, TransposeOp
+from tfc.dialects.tfc.transfer import device_of
 from tfc.dialects.tfc.types import Array, Shape, element, is_bool, is_float, shape_of
-from tfc.passes.rewriting import Emitter, Rewritten, RulePass, RuleSet, producer, rule
+from tfc.passes.prune import Prune
+from tfc.passes.rewriting import (
+    Emitter,
+    Rewritten,
+    Rule,
+    RulePass,
+    RuleSet,
+    apply_rules,
+    producer,
+    rule,
+)
 
 SCORES = 1 << 16
 """Scores of one batch from which on a CPU gains by keeping them in its caches."""
@@ -55,13 +71,18 @@ class Scores:
 @rule(exact=False)
 def attend(op: DotOp, emit: Emitter) -> Rewritten:
     """dot(softmax(mask(dot(q, k) * scale)), v) -> attention(q, k, v, mask)"""
+    return attended(op, emit, _pays)
+
+
+def attended(op: DotOp, emit: Emitter, pays: Callable[[DotOp, DotOp], bool]) -> Rewritten:
+    """`attend` where ``pays``, of the products after and before the softmax, says so."""
     rank = len(shape_of(op.x))
     bp, bv, cp, cv = op.dims()
     if bp != list(range(rank - 2)) or cp != [rank - 1] or len(op.free()[1]) != 1:
         return None
     scores = _shared_out(_uncast(op.x))
     found = None if scores is None else _peeled(scores, rank)
-    if found is None or not _pays(op, found.dot):
+    if found is None or not pays(op, found.dot):
         return None
     bq, bk, cq, ck = found.dot.dims()
     fq, fk = found.dot.free()
@@ -93,10 +114,7 @@ def write_in_order(op: TransposeOp, emit: Emitter) -> Rewritten:
 
 
 def _pays(op: DotOp, dot: DotOp) -> bool:
-    """Whether the scores do not stay in the caches by themselves."""
-    where = op.attributes.get("tfc.device")
-    if where is not None and Device.parse(where.data).kind == "GPU":  # pyright: ignore
-        return True
+    """Whether the scores do not stay in the caches of a CPU by themselves."""
     rows, keys = shape_of(dot.result)[-2:]
     many = rows * keys
     return not isinstance(many, int) or many >= SCORES
@@ -248,9 +266,31 @@ def _uses(value: SSAValue) -> int:
 
 @dataclass(frozen=True)
 class FindAttention(RulePass):
-    """Make attentions of softmaxes between two dots."""
+    """Make attentions of softmaxes between two dots.
+
+    Attributes:
+        gpu: what code is generated for where operations are placed on a GPU.
+        only_gpus: leave those alone that run elsewhere.
+    """
 
     name = "find-attention"
+    gpu: str | None = None
+    only_gpus: bool = False
     RULES: ClassVar[RuleSet] = RuleSet([attend, write_in_order])
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        target = GpuTarget.parse(self.gpu)
+
+        def pays(op: DotOp, dot: DotOp) -> bool:
+            device = device_of(op)
+            if device is None or device.kind != "GPU":
+                return not self.only_gpus and _pays(op, dot)
+            rows, keys = shape_of(dot.result)[-2:]
+            depth, columns = (shape_of(v)[d] for v, d in ((dot.x, dot.dims()[2][0]), (op.y, op.free()[1][0])))
+            return keys != 0 and attention_tile(depth, columns, rows, element(dot.x), target) is not None
+
+        here = Rule(attend.name, lambda op, emit: attended(op, emit, pays), attend.matches, exact=False)
+        if apply_rules(op, RuleSet([here, write_in_order])):
+            Prune().apply(ctx, op)  # what it was found in
 
 

@@ -34,6 +34,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
+from tfc.dialects.tfc.attention import AttentionOp
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp, IotaOp
 from tfc.dialects.tfc.control import UpdateRowOp
@@ -267,7 +268,7 @@ def fusible(op: Operation) -> bool:
         return _moves_only_units(op) or _splits_what_is_reduced(op)
     if isinstance(op, UpdateRowOp) or (isinstance(op, GatherOp) and _is_stored_row(op)):
         return False
-    return isinstance(op, ContractOp) or (isinstance(op, TensorOp) and op.is_primitive())
+    return isinstance(op, ContractOp | AttentionOp) or (isinstance(op, TensorOp) and op.is_primitive())
 
 
 def _is_stored_row(op: GatherOp) -> bool:
@@ -316,7 +317,7 @@ def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
     direct = next((WHOLE[kind] for u in users if (kind := _kind(u)) in WHOLE), None)
     if direct is not None:
         return f"{direct} reads its operands from memory"
-    if _kind(op) in ("scatter", "running", "merge"):
+    if _kind(op) in ("scatter", "running", "merge", "attention"):
         return "its kernel goes through its operands, not through its result"
     if len(home.members) >= MAX_OPERATIONS:
         return f"the kernel has {MAX_OPERATIONS} operations: more live values than this spill"
@@ -337,7 +338,8 @@ def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
 
 
 WHOLE = {
-    "contraction": "a contraction", "scatter": "a sum by position", "running": "a running sum", "merge": "a pass of a sort"
+    "contraction": "a contraction", "scatter": "a sum by position", "running": "a running sum", "merge": "a pass of a sort",
+    "attention": "an attention",
 }  # fmt: skip
 """Kinds of kernels that read their operands as they stand in memory, in words."""
 
@@ -346,6 +348,8 @@ def _kind(op: Operation) -> str:
     """The generator of a kernel that ends with ``op``."""
     if isinstance(op, ContractOp):
         return "contraction"
+    if isinstance(op, AttentionOp):
+        return "attention"
     if isinstance(op, CumulativeOp):
         return "running"
     if isinstance(op, MergeRunsOp):

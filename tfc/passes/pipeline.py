@@ -45,8 +45,8 @@ PASSES: dict[str, str] = {
     "insert-transfers": "tfc.passes.insert_transfers:InsertTransfers",
     "decompose": "tfc.passes.decompose:Decompose",
     "sink-transposes": "tfc.passes.sink_transposes:SinkTransposes",
-    "pack-contractions": "tfc.passes.pack_contractions:PackContractions",
     "find-attention": "tfc.passes.find_attention:FindAttention",
+    "pack-contractions": "tfc.passes.pack_contractions:PackContractions",
     "transpose-results": "tfc.passes.transpose_results:TransposeResults",
     "split-reductions": "tfc.passes.split_reductions:SplitReductions",
     "expand-updates": "tfc.passes.expand_updates:ExpandUpdates",
@@ -94,7 +94,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("transfers", "insert-transfers", "every operation uses values of its own device, tfc.recv apart"),
     Stage(
         "fusion",
-        "pack-contractions,transpose-results,split-reductions,hoist,expand-updates,fuse,limit-memory,order-memory",
+        "find-attention{only-gpus=true},pack-contractions,transpose-results,split-reductions,hoist,expand-updates,fuse,limit-memory,order-memory",
         "every operation is in a fusion, is a view, or is a named kernel",
     ),
     Stage("kernels", "lower-to-kernels", "no tensor type is left in a kernel"),
