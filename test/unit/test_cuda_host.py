@@ -92,6 +92,25 @@ def test_runs_with_host_memory_and_replays_what_repeats() -> None:
     assert gpu.calls[-2:] == ["cuModuleUnload", "cuDevicePrimaryCtxRelease_v2"]
 
 
+def test_graphs_of_several_sizes_are_kept() -> None:
+    program, gpu = start(ROWS, {"step": step})
+    program.run([np.ones((20, 4), np.float32)])  # memory is large enough from here on
+    gpu.calls.clear()
+    for _ in range(3):
+        for batch in (2, 9, 4):
+            x = np.full((batch, 4), batch, np.float32)
+            np.testing.assert_array_equal(program.run([x])[0], x * np.square([1, 2, 3, 4]))
+    assert gpu.calls.count("cuGraphInstantiateWithFlags") == 3
+    assert gpu.calls.count("cuGraphLaunch") == 6
+    for batch in range(1, 20):
+        program.run([np.ones((batch, 4), np.float32)])
+    assert gpu.calls.count("cuGraphExecDestroy") == 3  # the oldest make room
+    del program
+    gc.collect()
+    destroyed = gpu.calls.count("cuGraphExecDestroy")
+    assert destroyed == gpu.calls.count("cuGraphInstantiateWithFlags")
+
+
 def test_a_driver_that_cannot_capture_is_not_asked_again() -> None:
     program, gpu = start(ROWS, {"step": step}, capturable=False)
     x = np.ones((2, 4), np.float32)

@@ -4,12 +4,14 @@
 ; else that of libcuda.so.1, which is opened when the first instance is made. Both are a pointer that is set
 ; once. The functions @tfc_cu... (written by cuda.py) call through it.
 ;
-; What an instance has on its GPU is ${words} words, and behind them its kernels, then the key of a captured graph:
+; What an instance has on its GPU is ${words} words, and behind them its kernels:
 ;
 ;   0 table     3 module     6 arena     8 staging   10 weights     12 whether each launch is waited for
-;   1 context   4 stream     7 capacity  9 capacity  11 variables   13 captured graph
-;   2 device    5 status                                            14 what is known of it, see @tfc_gpu_replay
-;                                                                   15 two events, where times are taken
+;   1 context   4 stream     7 capacity  9 capacity  11 variables   13 where graphs are kept   14 bytes of one
+;   2 device    5 status                                            15 the next to be replaced 16 whether there are any
+;                                                                   17 18 events, where times are taken
+;
+; Behind the kernels there is room for ${graphs} graphs: of each its handle, whether its key has been seen, the key.
 ;
 ; A result of the driver other than 0 becomes a code: -22 and such where there is a text of ours for it, else
 ; ${error} less the result. What was being done then, and the driver's words, go to the instance's message.
@@ -179,7 +181,7 @@ look:
 }
 
 ; Make what an instance needs: at %out the words, with %kernels functions (their names one after the other) and
-; %key bytes for a key. A code where something fails; @tfc_gpu_close takes back what was made by then.
+; %key bytes for each key. A code where something fails; @tfc_gpu_close takes back what was made by then.
 define internal i32 @tfc_gpu_open(ptr %out, i32 %ordinal, i32 %capability, i32 %exact, ptr %ptx, ptr %cubin, ptr %names, i64 %kernels, i64 %key) nounwind {
 entry:
   %number = alloca i32, align 4
@@ -228,7 +230,9 @@ leave_old:
   ret i32 ${old_gpu}
 make:
   %per_kernel = mul i64 %kernels, 8
-  %behind = add i64 %per_kernel, %key
+  %stride = add i64 %key, 16
+  %per_graph = mul i64 %stride, ${graphs}
+  %behind = add i64 %per_kernel, %per_graph
   %size = add i64 %behind, ${bytes}
   %gpu = call ptr @calloc(i64 1, i64 %size)
   store ptr %gpu, ptr %out, align 8
@@ -249,9 +253,15 @@ retain:
   store i64 %waits, ptr %waits_at, align 8
   %graphs = call i64 @tfc_gpu_switch(ptr @tfc_gpu_graphs, i64 1)
   %replays = icmp ne i64 %graphs, 0
-  %state = select i1 %replays, i64 0, i64 3
-  %state_at = getelementptr i64, ptr %gpu, i64 14
-  store i64 %state, ptr %state_at, align 8
+  %replays_word = zext i1 %replays to i64
+  %replays_at = getelementptr i64, ptr %gpu, i64 16
+  store i64 %replays_word, ptr %replays_at, align 8
+  %room_word = add i64 %kernels, ${words}
+  %room = getelementptr i64, ptr %gpu, i64 %room_word
+  %room_at = getelementptr i64, ptr %gpu, i64 13
+  store ptr %room, ptr %room_at, align 8
+  %stride_at = getelementptr i64, ptr %gpu, i64 14
+  store i64 %stride, ptr %stride_at, align 8
   %r1 = call i32 @tfc_cuDevicePrimaryCtxRetain(ptr %table, ptr %context_at, i32 %device_number)
   %bad1 = icmp ne i32 %r1, 0
   br i1 %bad1, label %fail, label %enter
@@ -357,8 +367,8 @@ memory:
   call void @tfc_gpu_free(ptr %gpu, i64 11)
   br i1 %some_stream, label %stop, label %unload
 stop:
-  call void @tfc_gpu_drop_event(ptr %gpu, i64 15)
-  call void @tfc_gpu_drop_event(ptr %gpu, i64 16)
+  call void @tfc_gpu_drop_event(ptr %gpu, i64 17)
+  call void @tfc_gpu_drop_event(ptr %gpu, i64 18)
   %r3 = call i32 @tfc_cuStreamDestroy_v2(ptr %table, ptr %stream)
   br label %unload
 unload:
@@ -431,6 +441,7 @@ grow:
   %stream_at = getelementptr i64, ptr %gpu, i64 4
   %stream = load ptr, ptr %stream_at, align 8
   %waited = call i32 @tfc_cuStreamSynchronize(ptr %table, ptr %stream)
+  call void @tfc_gpu_forget(ptr %gpu)             ; graphs have the old address
   call void @tfc_gpu_free(ptr %gpu, i64 %word)
   store i64 0, ptr %capacity_at, align 8
   %result = call i32 @tfc_gpu_allocate(ptr %gpu, i64 %word, i64 %bytes)
@@ -570,7 +581,7 @@ out:
   ret i32 %reported
 }
 
-; Times are taken: note when what was begun on a stream until now is done, as the start (15) or end (16) of something.
+; Times are taken: note when what was begun on a stream until now is done, as the start (17) or end (18) of something.
 define internal i32 @tfc_gpu_mark(ptr %gpu, i64 %word, ptr %stream) nounwind {
 entry:
   %table = load ptr, ptr %gpu, align 8
@@ -592,9 +603,9 @@ define internal i64 @tfc_gpu_elapsed(ptr %gpu, ptr %stream) nounwind {
   %milliseconds = alloca float, align 4
   store float 0.0, ptr %milliseconds, align 4
   %table = load ptr, ptr %gpu, align 8
-  %marked = call i32 @tfc_gpu_mark(ptr %gpu, i64 16, ptr %stream)
-  %start_at = getelementptr i64, ptr %gpu, i64 15
-  %end_at = getelementptr i64, ptr %gpu, i64 16
+  %marked = call i32 @tfc_gpu_mark(ptr %gpu, i64 18, ptr %stream)
+  %start_at = getelementptr i64, ptr %gpu, i64 17
+  %end_at = getelementptr i64, ptr %gpu, i64 18
   %start = load ptr, ptr %start_at, align 8
   %end = load ptr, ptr %end_at, align 8
   %waited = call i32 @tfc_cuEventSynchronize(ptr %table, ptr %end)
@@ -606,67 +617,108 @@ define internal i64 @tfc_gpu_elapsed(ptr %gpu, ptr %stream) nounwind {
   ret i64 %whole
 }
 
-; The captured graph is no more what is wanted.
+; The captured graphs are no more what is wanted.
 define internal void @tfc_gpu_forget(ptr %gpu) nounwind {
 entry:
-  %graph_at = getelementptr i64, ptr %gpu, i64 13
-  %graph = load ptr, ptr %graph_at, align 8
+  br label %next
+next:
+  %k = phi i64 [ 0, %entry ], [ %k1, %one ]
+  %left = icmp ult i64 %k, ${graphs}
+  br i1 %left, label %one, label %out
+one:
+  %slot = call ptr @tfc_gpu_slot(ptr %gpu, i64 %k)
+  call void @tfc_gpu_drop_graph(ptr %gpu, ptr %slot)
+  %k1 = add i64 %k, 1
+  br label %next
+out:
+  ret void
+}
+
+; Where graph %k is kept.
+define internal ptr @tfc_gpu_slot(ptr %gpu, i64 %k) nounwind {
+  %room_at = getelementptr i64, ptr %gpu, i64 13
+  %room = load ptr, ptr %room_at, align 8
+  %stride_at = getelementptr i64, ptr %gpu, i64 14
+  %stride = load i64, ptr %stride_at, align 8
+  %offset = mul i64 %k, %stride
+  %slot = getelementptr i8, ptr %room, i64 %offset
+  ret ptr %slot
+}
+
+define internal void @tfc_gpu_drop_graph(ptr %gpu, ptr %slot) nounwind {
+entry:
+  %seen_at = getelementptr i64, ptr %slot, i64 1
+  store i64 0, ptr %seen_at, align 8
+  %graph = load ptr, ptr %slot, align 8
   %none = icmp eq ptr %graph, null
   br i1 %none, label %out, label %drop
 drop:
   %table = load ptr, ptr %gpu, align 8
   %result = call i32 @tfc_cuGraphExecDestroy(ptr %table, ptr %graph)
-  store ptr null, ptr %graph_at, align 8
+  store ptr null, ptr %slot, align 8
   br label %out
 out:
-  %state_at = getelementptr i64, ptr %gpu, i64 14
-  %state = load i64, ptr %state_at, align 8
-  %off = icmp eq i64 %state, 3
-  %kept = select i1 %off, i64 3, i64 0
-  store i64 %kept, ptr %state_at, align 8
   ret void
 }
 
 ; Run %enqueue, or the graph of its launches that an earlier run with the same key (%bytes: addresses and dims) left.
-; Word 14 is 0 where no key has been seen, 1 where one run had it, 2 where there is a graph of that, 3 where there
-; shall be none: capturing did not work. The first run with a key is as it is, so that nothing is left
-; to be allocated or loaded in the second, which is captured.
-define internal i32 @tfc_gpu_replay(ptr %enqueue, ptr %model, ptr %gpu, ptr %inputs, ptr %outputs, ptr %dims, ptr %stream, ptr %key, i64 %bytes, i64 %kernels, ptr %what) nounwind {
+; The first run with a key is as it is, so that nothing is left to be allocated or loaded in the second, which is
+; captured; several keys take turns where outputs do. Where capturing does not work, it is not tried again.
+define internal i32 @tfc_gpu_replay(ptr %enqueue, ptr %model, ptr %gpu, ptr %inputs, ptr %outputs, ptr %dims, ptr %stream, ptr %key, i64 %bytes, ptr %what) nounwind {
 entry:
   %captured = alloca ptr, align 8
   store ptr null, ptr %captured, align 8
   %table = load ptr, ptr %gpu, align 8
-  %state_at = getelementptr i64, ptr %gpu, i64 14
-  %graph_at = getelementptr i64, ptr %gpu, i64 13
+  %replays_at = getelementptr i64, ptr %gpu, i64 16
+  %victim_at = getelementptr i64, ptr %gpu, i64 15
   %waits_at = getelementptr i64, ptr %gpu, i64 12
   %waits = load i64, ptr %waits_at, align 8
-  %state = load i64, ptr %state_at, align 8
-  %off = icmp eq i64 %state, 3
+  %replays = load i64, ptr %replays_at, align 8
+  %off = icmp eq i64 %replays, 0
   %slow = icmp ne i64 %waits, 0
   %direct = or i1 %off, %slow
-  br i1 %direct, label %plain, label %look
-look:
-  %word = add i64 %kernels, ${words}
-  %known = getelementptr i64, ptr %gpu, i64 %word
-  %differs = call i32 @memcmp(ptr %known, ptr %key, i64 %bytes)
-  %other = icmp ne i32 %differs, 0
-  %new = icmp eq i64 %state, 0
-  %first = or i1 %other, %new
-  br i1 %first, label %note, label %again
+  br i1 %direct, label %plain, label %next
+next:
+  %k = phi i64 [ 0, %entry ], [ %k1, %other ]
+  %left = icmp ult i64 %k, ${graphs}
+  br i1 %left, label %one, label %note       ; after it has run: that may have made room, and graphs forgotten
+one:
+  %slot = call ptr @tfc_gpu_slot(ptr %gpu, i64 %k)
+  %seen_at = getelementptr i64, ptr %slot, i64 1
+  %seen = load i64, ptr %seen_at, align 8
+  %known = icmp ne i64 %seen, 0
+  br i1 %known, label %compare, label %other
+compare:
+  %has = getelementptr i64, ptr %slot, i64 2
+  %differs = call i32 @memcmp(ptr %has, ptr %key, i64 %bytes)
+  %same = icmp eq i32 %differs, 0
+  br i1 %same, label %again, label %other
+other:
+  %k1 = add i64 %k, 1
+  br label %next
 note:
-  call void @tfc_gpu_forget(ptr %gpu)
-  %noted = call ptr @memcpy(ptr %known, ptr %key, i64 %bytes)
-  store i64 1, ptr %state_at, align 8
-  br label %plain
+  %first = call i32 %enqueue(ptr %model, ptr %inputs, ptr %outputs, ptr %dims, ptr %stream)
+  %victim = load i64, ptr %victim_at, align 8
+  %after = add i64 %victim, 1
+  %wrapped = urem i64 %after, ${graphs}
+  store i64 %wrapped, ptr %victim_at, align 8
+  %fresh = call ptr @tfc_gpu_slot(ptr %gpu, i64 %victim)
+  call void @tfc_gpu_drop_graph(ptr %gpu, ptr %fresh)
+  %fresh_seen = getelementptr i64, ptr %fresh, i64 1
+  store i64 1, ptr %fresh_seen, align 8
+  %fresh_key = getelementptr i64, ptr %fresh, i64 2
+  %noted = call ptr @memcpy(ptr %fresh_key, ptr %key, i64 %bytes)
+  ret i32 %first
 plain:
   %ran = call i32 %enqueue(ptr %model, ptr %inputs, ptr %outputs, ptr %dims, ptr %stream)
   ret i32 %ran
 again:
-  %there = icmp eq i64 %state, 2
+  %graph = load ptr, ptr %slot, align 8
+  %there = icmp ne ptr %graph, null
   br i1 %there, label %launch, label %capture
 launch:
-  %graph = load ptr, ptr %graph_at, align 8
-  %launched = call i32 @tfc_cuGraphLaunch(ptr %table, ptr %graph, ptr %stream)
+  %replayed = load ptr, ptr %slot, align 8
+  %launched = call i32 @tfc_cuGraphLaunch(ptr %table, ptr %replayed, ptr %stream)
   %told = call i32 @tfc_gpu_result(ptr %model, i32 %launched, ptr %what)
   ret i32 %told
 capture:
@@ -683,20 +735,19 @@ record:
   %lost = or i1 %no_graph, %some_failed
   br i1 %lost, label %drop, label %instantiate
 instantiate:
-  %ready = call i32 @tfc_cuGraphInstantiateWithFlags(ptr %table, ptr %graph_at, ptr %made, i64 0)
+  %ready = call i32 @tfc_cuGraphInstantiateWithFlags(ptr %table, ptr %slot, ptr %made, i64 0)
   %destroyed = call i32 @tfc_cuGraphDestroy(ptr %table, ptr %made)
   %unready = icmp ne i32 %ready, 0
-  br i1 %unready, label %never, label %keep
-keep:
-  store i64 2, ptr %state_at, align 8
-  br label %launch
+  br i1 %unready, label %unmade, label %launch
+unmade:
+  store ptr null, ptr %slot, align 8
+  br label %never
 drop:
   br i1 %no_graph, label %never, label %destroy
 destroy:
   %destroyed2 = call i32 @tfc_cuGraphDestroy(ptr %table, ptr %made)
   br label %never
 never:
-  store ptr null, ptr %graph_at, align 8
-  store i64 3, ptr %state_at, align 8
+  store i64 0, ptr %replays_at, align 8
   br label %plain
 }

@@ -43,8 +43,11 @@ NO_DRIVER, NO_GPU, OLD_GPU, NO_GPU_MEMORY, MISALIGNED = -20, -21, -22, -23, -24
 GPU_ERROR = -10000
 """Codes of the interface; ``GPU_ERROR - r`` is the driver's result ``r``, where none of the others is about it."""
 
-WORDS = 18
+WORDS = 19
 """Of an instance's device state, before its kernels; see `cuda.ll`."""
+
+GRAPHS = 8
+"""How many captured graphs an instance keeps."""
 
 STATUS, ARENA, STAGING, WEIGHTS, VARIABLE_MEMORY = 5, 6, 8, 10, 11
 IN, BACK, WITHIN = range(3)
@@ -116,6 +119,7 @@ def runtime_llvm(name: str) -> str:
     return Template(text).substitute(
         name=name,
         words=WORDS,
+        graphs=GRAPHS,
         bytes=8 * WORDS,
         error=GPU_ERROR,
         message=MESSAGE,

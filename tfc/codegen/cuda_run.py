@@ -153,7 +153,7 @@ class Device:
 
     def start_clock(self) -> None:
         if self.run.clock:
-            self.code.op("call i32 @tfc_gpu_mark(ptr %gpu, i64 15, ptr %stream)")
+            self.code.op("call i32 @tfc_gpu_mark(ptr %gpu, i64 17, ptr %stream)")
 
     def stop_clock(self, op: host.LaunchOp | host.CopyOp) -> None:
         """With clocks, each operation is timed on the device, and waited for."""
@@ -219,7 +219,7 @@ def _begin(run: Run, layout: Layout) -> str:
         at += count
     gpu = code.op(f"load ptr, ptr {place_of(code, GPU)}, align 8")
     given = "ptr %inputs, ptr %outputs, ptr %dims, ptr %stream"
-    key = f"ptr %key, i64 {layout.key_bytes}, i64 {len(layout.kernels)}, ptr @tfc_gpu_kernels"
+    key = f"ptr %key, i64 {layout.key_bytes}, ptr @tfc_gpu_kernels"
     ran = code.op(f"call i32 @tfc_gpu_replay(ptr @{name}_enqueue, ptr %model, ptr {gpu}, {given}, {key})")
     code.do(f"ret i32 {ran}")
     return function_text(f"internal i32 @{name}_begin({arguments})", code)

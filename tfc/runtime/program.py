@@ -281,17 +281,25 @@ class Program:
         handle = ctypes.c_void_p()
         code = self._function("create", _int, _pointer, _int)(ctypes.addressof(handle), threads)
         if code:
-            raise ArtifactError(_text(self._error, code))
+            raise self._refused(code)
         destroy = self._function("destroy", None, _pointer)
         weakref.finalize(self, _destroy, destroy, handle, self._lock, self._keep)
         return handle
+
+    def _refused(self, code: int) -> ArtifactError:
+        """Why there is no instance."""
+        text, gpu = _text(self._error, code), self.manifest.gpu
+        if gpu is None or all(e.code != code for e in self.manifest.errors):
+            return ArtifactError(f"the CUDA driver refuses the model: {text}" if gpu else text)
+        help = f"tfc-compile --device gpu --cpu={gpu.cpu} -o FILE writes it for another machine"
+        return ArtifactError(text, help=help if "GPU" in text else "")
 
     def _bind_constants(self, constants: Sequence[Array]) -> None:
         self._constants = [np.ascontiguousarray(c) for c in constants]
         self._table = (_pointer * max(1, len(constants)))(*map(pointer_to, self._constants))
         bind = self._function("bind_weights", _int, _pointer, _pointer)
         if code := bind(self._handle, ctypes.addressof(self._table)):
-            raise ArtifactError(_text(self._error, code))
+            raise self._refused(code)
 
     def _prepare(self) -> None:
         m = self.manifest
