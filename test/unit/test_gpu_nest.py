@@ -18,6 +18,7 @@ from tfc.dialects.tfc.elementwise import AddOp, DivOp, ExpOp, MulOp, SubOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.gather import GatherOp
 from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
+from tfc.dialects.tfc.select import CompareOp, SelectOp
 from tfc.dialects.tfc.shape import BroadcastOp, TransposeOp
 from tfc.dialects.tfc.types import Array, element_of, tensor_type
 from tfc.dims import Dim, symbol
@@ -177,3 +178,16 @@ def test_rows_of_a_table_and_an_index_out_of_range() -> None:
     ids[4] = 50
     runner(table, ids, fails=True)
     assert "an index is out of range [0, 50)" in runner.messages[0]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float16, np.bool_, np.int64])
+def test_accesses_are_16_bytes_of_any_type(dtype: Any) -> None:
+    shape = [1 << 19, 16]  # large enough that each thread has as much
+
+    def body(x: SSAValue) -> Sequence[Operation]:
+        return [same := CompareOp("eq", x, x), SelectOp(same, x, x)]
+
+    text = GpuRunner(fusion("nest", [tensor_type(shape, element_of(dtype))], body)).ptx
+    stores = [line for line in text.splitlines() if "st.global" in line]
+    assert len(stores) == 1, stores
+    assert any(word in stores[0] for word in ("v4.b32", "v2.b64")), stores

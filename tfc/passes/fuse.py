@@ -354,8 +354,8 @@ def _kind(op: Operation) -> str:
         return "running"
     if isinstance(op, MergeRunsOp):
         return "merge"
-    # Halves are summed in f32, which a nest does in registers.
-    wide = isinstance(op, SegmentSumOp) and dtype_of(element(op.data)) not in HALVES
+    # Halves are summed in f32, which a nest does in registers, and so does the kernel of a GPU.
+    wide = isinstance(op, SegmentSumOp) and (dtype_of(element(op.data)) not in HALVES or memory_of(op) != "")
     return "scatter" if wide else "nest"
 
 

@@ -20,12 +20,12 @@ from tfc.codegen.gpu.targets import GpuTarget
 from tfc.codegen.schedule.gpu.evaluate import ThreadEvaluator
 from tfc.codegen.schedule.gpu.teams import HELD, Part, Team, Values, both
 from tfc.codegen.schedule.gpu.turned import ROWS, SIDE, Tile
-from tfc.codegen.schedule.lanes import Index, Read, factor, lane_bits, linear
+from tfc.codegen.schedule.lanes import Index, Read, factor, linear
 from tfc.codegen.schedule.nest import delinearise, dry_run, emitter_of, ungroup
 from tfc.dialects import kernel
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
-from tfc.dialects.tfc.types import Shape, element, shape_of
+from tfc.dialects.tfc.types import Shape, dtype_of, element, shape_of
 from tfc.dims import Dim, Expr, product
 
 BLOCK = 256
@@ -116,8 +116,7 @@ class _Nest:
             return 1
         if any(factor(r.offset, variable) not in (0, 1) for r in self.plan.reads):
             return 1
-        values = [*self.op.block.args, *self.outputs]
-        width = kernel.WIDEST * 8 // max(8, *(lane_bits(element(v)) for v in values))
+        width = self._widest()
         while width > 1 and (extent % width != 0 or (isinstance(threads, int) and threads // width < BUSY and width > 4)):
             width //= 2
         return width
@@ -136,8 +135,12 @@ class _Nest:
             for outer, inner, size in zip(apart, apart[1:], sizes[1:], strict=False):
                 if size is None or inner is None or outer != inner * size:
                     return 1  # what is reduced over is not one stretch of memory
+        return self._widest()
+
+    def _widest(self) -> int:
+        """Elements that are one access in all buffers."""
         values = [*self.op.block.args, *self.outputs]
-        return kernel.WIDEST * 8 // max(8, *(lane_bits(element(v)) for v in values))
+        return kernel.WIDEST // max(dtype_of(element(v)).itemsize for v in values)
 
     # The forms
 
