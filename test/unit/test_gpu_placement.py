@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -88,6 +89,25 @@ def test_loops_and_branches_go_from_device_to_device() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_random_graphs_on_two_devices_are_those_on_one(seed: int) -> None:
     check_compiled(Random(seed), ("/cpu:0", "/gpu:0"), gpu="sm_90")
+
+
+def test_models_are_placed_by_costs_and_by_devices(gpu: Driver, tmp_path: Path) -> None:
+    x = tf.placeholder(tf.float32, [None, 6], name="x")
+    with tf.device("/gpu:0"):
+        h = tf.nn.relu(tf.matmul(x, tf.constant(random(6, 5))))
+    with tf.device("/cpu:0"):
+        y = tf.nn.softmax(tf.matmul(h, tf.constant(random(5, 3))))
+    model = tf.compile(y, device="auto")
+    model.save(tmp_path / "model.so")
+    loaded = tf.load(tmp_path / "model.so")
+    for batch in (1, 9):
+        value = random(batch, 6)
+        scores = np.maximum(value @ random(6, 5), 0) @ random(5, 3)
+        exps = np.exp(scores - scores.max(1, keepdims=True))
+        for run in (model, loaded):
+            launched = gpu.calls.get("cuLaunchKernel", 0)
+            np.testing.assert_allclose(run(value), exps / exps.sum(1, keepdims=True), rtol=1e-5)
+            assert gpu.calls["cuLaunchKernel"] == launched + 1
 
 
 def test_a_gpu_that_is_not_there(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import tfc as tf
 from tfc.devices import Device, join
+from tfc.dialects.tfc.types import tensor_type
 from tfc.graph.programs import place
 from tfc.graph.specialise import Request, extract
 
@@ -77,7 +78,10 @@ def placed(*fetches, **config):
     """The device of each node of a run."""
     graph = tf.get_default_graph()
     tensors = [f for f in fetches if isinstance(f, tf.Tensor)]
-    found = extract(Request(graph, tensors, [f for f in fetches if isinstance(f, tf.Operation)]))
+    targets = [f for f in fetches if isinstance(f, tf.Operation)]
+    inputs = [op.values()[0] for op in graph.get_operations() if op.type == "Placeholder"]
+    types = [tensor_type(t.shape.as_list(), t.dtype.element) for t in inputs]
+    found = extract(Request(graph, tensors, targets, inputs, types))
     place(found, tf.ConfigProto(log_device_placement=True, **config))
     devices = {}
     for op in found.module.walk():
@@ -216,3 +220,24 @@ def test_values_lose_bits_on_their_way_only_where_they_may():
     with np.errstate(all="ignore"):
         error = np.abs(lossy + values)
     assert np.all(error[normal] < 2.0**-7 * np.abs(values)[normal])
+
+
+def test_towers_on_many_devices_share_variables():
+    rng = np.random.default_rng(1)
+    data = rng.normal(size=(8, 5)).astype(np.float32)
+    with tf.device("/cpu:0"):
+        w = tf.Variable(rng.normal(size=(5, 3)).astype(np.float32))
+    optimizer, x = tf.train.GradientDescentOptimizer(0.1), tf.placeholder(tf.float32, [8, 5])
+    towers = []
+    for k, part in enumerate(tf.split(x, 4)):
+        with tf.device(f"/cpu:{k + 1}"):
+            loss = tf.reduce_sum(tf.square(tf.matmul(part, w)))
+            towers.append(optimizer.compute_gradients(loss, [w])[0][0])
+    step = optimizer.apply_gradients([(tf.add_n(towers), w)])
+    session = tf.Session(config=tf.ConfigProto(device_count={"CPU": 5}))
+    session.run(w.initializer)
+    before = session.run(w)
+    session.run(step, {x: data})
+    np.testing.assert_allclose(session.run(w), before - 0.2 * data.T @ data @ before, rtol=1e-5, atol=1e-5)
+    found = placed(step, device_count={"CPU": 5})
+    assert {f"{CPU}{k}" for k in range(5)} <= {d for v in found.values() for d in ([v] if isinstance(v, str) else v)}

@@ -102,7 +102,7 @@ class Session:
 def _machine(options: argparse.Namespace) -> dict[str, Any]:
     """The values for passes that have an option of this name."""
     if is_gpu(options.target_triple, options.cpu):
-        return {"gpu": options.cpu}
+        return {"gpu": options.cpu, "gpus": 1}
     given = {"cpu": options.cpu, "target": options.target_triple}
     return {k: v for k, v in given.items() if v is not None}
 

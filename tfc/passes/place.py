@@ -282,7 +282,7 @@ class _Function:
     def _fall_back(self, group: _Group, asking: Operation, why: str) -> None:
         message = f"{_name(asking)} cannot run on {group.wanted}: {why}"
         if not self.soft:
-            help = "allow_soft_placement (place{soft=true}) runs it elsewhere"
+            help = "allow_soft_placement (place{soft=true}, Placement(soft=True)) runs it elsewhere"
             raise GraphError(message, where=describe(asking.location), help=help)
         softer = group.wanted.without_kind()
         fits = [d for d in self.there if softer.fits(d)] or list(self.there)

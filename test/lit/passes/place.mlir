@@ -48,3 +48,25 @@ func.func @variables(%x : tensor<2xf32>) -> tensor<2xf32> {
   %u = tfc.assign set %w, %x after %t : !tfc.resource<tensor<2xf32>>, tensor<2xf32>, !tfc.control -> !tfc.control
   func.return %old : tensor<2xf32>
 }
+
+// A loop runs where what stands in it wants to, and what wants nothing there runs where the loop does.
+// CHECK-LABEL: func.func @loop
+// CHECK:         tfc.while{{.*}} {tfc.device = {{.*}}CPU:1"}
+// CHECK:           tfc.reduce {{.*}}CPU:1"}
+// CHECK:           tfc.exp {{.*}}CPU:1"}
+// CHECK:         tfc.neg {{.*}}CPU:0"}
+func.func @loop(%x : tensor<2xf32>) -> tensor<2xf32> {
+  %y = tfc.while (%x) with () : (tensor<2xf32>), () -> (tensor<2xf32>) {
+  ^bb0(%c : tensor<2xf32>):
+    %s = tfc.reduce sum %c over [0] : tensor<2xf32> -> tensor<f32>
+    %l = tfc.constant 9.0 : tensor<f32>
+    %m = tfc.compare lt %s, %l : tensor<f32>, tensor<f32> -> tensor<i1>
+    tfc.yield %m : tensor<i1>
+  } do {
+  ^bb0(%c : tensor<2xf32>):
+    %n = tfc.exp %c {tfc.device = "/cpu:1"} : tensor<2xf32> -> tensor<2xf32>
+    tfc.yield %n : tensor<2xf32>
+  }
+  %z = tfc.neg %y : tensor<2xf32> -> tensor<2xf32>
+  func.return %z : tensor<2xf32>
+}
