@@ -25,7 +25,7 @@ from typing import ClassVar, TypeAlias
 from xdsl.context import Context
 from xdsl.dialects.builtin import LocationAttr, ModuleOp
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from tfc.dialects.tfc.constant import ConstantOp
@@ -42,7 +42,7 @@ from tfc.dialects.tfc.shape import (
     TransposeOp,
 )
 from tfc.dialects.tfc.state import GateOp
-from tfc.dialects.tfc.transfer import DEVICE
+from tfc.dialects.tfc.transfer import DEVICE, ports
 from tfc.dialects.tfc.types import UNKNOWN_DIM, is_ranked, shape_of
 from tfc.dims import Dim, evaluate, names, product
 from tfc.passes.blocks import blocks_of
@@ -151,9 +151,8 @@ class _Sinker:
             else:
                 op = TransposeOp(value, perm)
             op.location = location
-            made = value.owner
-            if isinstance(made, Operation) and DEVICE in made.attributes:  # where the value is, not where it is read
-                op.attributes[DEVICE] = made.attributes[DEVICE]
+            if (device := _device_of(value)) is not None:  # where the value is, not where it is read
+                op.attributes[DEVICE] = device
             known = emit(op)
             known.name_hint = value.name_hint
             self.written[value, perm] = known
@@ -403,3 +402,14 @@ _HANDLERS: dict[type[Operation], Callable[..., bool]] = {
     WindowReduceOp: _window,
 }
 """How an operation works in the form of its operand; True if it did."""
+
+
+def _device_of(value: SSAValue) -> Attribute | None:
+    """The device that a value is on; None where nothing has been placed."""
+    if not isinstance(value, BlockArgument):
+        return value.owner.attributes.get(DEVICE) if isinstance(value.owner, Operation) else None
+    parent = value.owner.parent_op()
+    if isinstance(parent, FuncOp):
+        given = parent.arg_attrs
+        return ports(given, len(parent.args))[value.index] if given is not None else None
+    return parent.attributes.get(DEVICE) if parent is not None else None

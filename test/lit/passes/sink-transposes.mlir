@@ -105,3 +105,11 @@ func.func @device(%x : tensor<3x5xf32>) -> tensor<5x3xf32> {
   %e = tfc.exp %t {tfc.device = "/device:GPU:0"} : tensor<5x3xf32> -> tensor<5x3xf32>
   func.return %e : tensor<5x3xf32>
 }
+
+// So does one of an argument.
+// CHECK-LABEL: func.func @argument
+// CHECK-NEXT:    tfc.transpose %{{.*}} by [1, 0] {tfc.device = "/device:GPU:0"}
+func.func @argument(%x : tensor<3x5xf32> {tfc.device = "/device:GPU:0"}) -> tensor<5x3xf32> {
+  %t = tfc.transpose %x by [1, 0] {tfc.device = "/device:GPU:0"} : tensor<3x5xf32> -> tensor<5x3xf32>
+  func.return %t : tensor<5x3xf32>
+}
