@@ -16,7 +16,6 @@ from xdsl.irdl import (
     IRDLOperation,
     base,
     irdl_attr_definition,
-    irdl_op_definition,
     operand_def,
     opt_prop_def,
     prop_def,
@@ -25,6 +24,7 @@ from xdsl.irdl import (
 )
 from xdsl.traits import MemoryAllocEffect, MemoryReadEffect, MemoryWriteEffect, Pure
 
+from tfc.dialects.definition import define
 from tfc.dialects.kernel import buffer_type
 from tfc.dialects.tfc.types import LiteralAttr, dtype_of, shape_of
 from tfc.dims import Dim, parse, product
@@ -99,28 +99,28 @@ class PortOp(PlacedOp):
         return self.index.value.data
 
 
-@irdl_op_definition
+@define
 class InputOp(PortOp):
     """The caller's input: only read. On a device, the caller gives it there, or the model copies it there first."""
 
     name = "host.input"
 
 
-@irdl_op_definition
+@define
 class OutputOp(PortOp):
     """The caller's output: undefined at first, overlaps nothing else. On a device as an input is."""
 
     name = "host.output"
 
 
-@irdl_op_definition
+@define
 class VariableOp(PortOp):
     """The storage of a variable: what a run leaves there, the next one finds."""
 
     name = "host.variable"
 
 
-@irdl_op_definition
+@define
 class ConstantOp(PlacedOp):
     """A constant at ``offset`` of the model's weights: only read.
 
@@ -140,7 +140,7 @@ class ConstantOp(PlacedOp):
         super().__init__(properties=properties, result_types=[result])
 
 
-@irdl_op_definition
+@define
 class BufferOp(PlacedOp):
     """``bytes`` of scratch memory, undefined at first; ``offset`` is its place in the arena of its memory."""
 
@@ -161,7 +161,7 @@ class BufferOp(PlacedOp):
         return parse(self.bytes.data)
 
 
-@irdl_op_definition
+@define
 class ViewOp(IRDLOperation):
     """The bytes of ``source`` from ``offset`` on, under another type."""
 
@@ -177,7 +177,7 @@ class ViewOp(IRDLOperation):
         super().__init__(operands=[source], properties=properties, result_types=[result])
 
 
-@irdl_op_definition
+@define
 class RowOp(IRDLOperation):
     """The ``bytes`` bytes of ``source`` from row ``index`` on; no other row is touched through it.
 

@@ -8,7 +8,6 @@ from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr, TensorType
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
-    irdl_op_definition,
     operand_def,
     prop_def,
     traits_def,
@@ -16,6 +15,7 @@ from xdsl.irdl import (
 )
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect
 
+from tfc.dialects.definition import define
 from tfc.dialects.host.buffers import Buffer
 
 
@@ -30,7 +30,7 @@ class MessageOp(IRDLOperation):
     summarize = prop_def(IntegerAttr.constr(i64))
 
 
-@irdl_op_definition
+@define
 class PrintOp(MessageOp):
     """Write the message to the standard error stream."""
 
@@ -45,7 +45,7 @@ class PrintOp(MessageOp):
         super().__init__(operands=[data], properties=_message(texts, types, summarize))
 
 
-@irdl_op_definition
+@define
 class AssertOp(MessageOp):
     """End the run with the message as its error where the byte of ``predicate`` is 0; it was made at ``place``."""
 

@@ -14,12 +14,13 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.ir import Block, Operation, Region, SSAValue
-from xdsl.irdl import IRDLOperation, irdl_op_definition, prop_def, region_def, traits_def
+from xdsl.irdl import IRDLOperation, prop_def, region_def, traits_def
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, NoTerminator, SymbolOpInterface
 from xdsl.utils.exceptions import VerifyException
 
+from tfc.dialects.definition import define
 from tfc.dialects.host.buffers import (
     HOST,
     ConstantOp,
@@ -41,7 +42,7 @@ _PORTS = ("inputs", "outputs", "variables")
 _SHOWN = ("dims", *_PORTS, "arena", "arenas", "weights", "requires")
 
 
-@irdl_op_definition
+@define
 class ProgramOp(IRDLOperation):
     """One model: its interface, and the operations of a run.
 

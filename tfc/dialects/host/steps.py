@@ -9,7 +9,6 @@ from xdsl.ir import Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
-    irdl_op_definition,
     operand_def,
     prop_def,
     region_def,
@@ -19,11 +18,12 @@ from xdsl.irdl import (
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect, NoTerminator, RecursiveMemoryEffect
 from xdsl.utils.exceptions import VerifyException
 
+from tfc.dialects.definition import define
 from tfc.dialects.host.buffers import HOST, Buffer, BufferOp, memory_of
 from tfc.dims import Dim, parse
 
 
-@irdl_op_definition
+@define
 class LaunchOp(IRDLOperation):
     """Run a kernel; its arguments are the buffers it reads, then those it writes.
 
@@ -54,7 +54,7 @@ class LaunchOp(IRDLOperation):
         return next((memory_of(o) for o in self.operands), HOST)
 
 
-@irdl_op_definition
+@define
 class CopyOp(IRDLOperation):
     """Copy ``bytes`` bytes, within a memory or from one to another; the two do not overlap."""
 
@@ -74,7 +74,7 @@ class CopyOp(IRDLOperation):
         return parse(self.bytes.data)
 
 
-@irdl_op_definition
+@define
 class SwapOp(IRDLOperation):
     """Let each of two buffers be the bytes that the other one was: no byte is moved.
 
@@ -96,7 +96,7 @@ class SwapOp(IRDLOperation):
             raise VerifyException(f"'{self.name}' (C1): expected two buffers of one size, got {sizes}")
 
 
-@irdl_op_definition
+@define
 class IfOp(IRDLOperation):
     """Run ``then`` where the byte of ``predicate`` is not 0, and ``otherwise`` where it is."""
 
@@ -111,7 +111,7 @@ class IfOp(IRDLOperation):
         super().__init__(operands=[predicate], regions=[then, otherwise])
 
 
-@irdl_op_definition
+@define
 class WhileOp(IRDLOperation):
     """Run ``condition``; where the byte of ``predicate`` is not 0 then, run ``body``, and begin again."""
 

@@ -21,7 +21,6 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     base,
-    irdl_op_definition,
     operand_def,
     opt_prop_def,
     prop_def,
@@ -37,6 +36,8 @@ from xdsl.traits import (
     SymbolOpInterface,
 )
 from xdsl.utils.exceptions import VerifyException
+
+from tfc.dialects.definition import define
 
 _SHOWN = ("dims", "grid", "grain", "target", "in_place", "block", "shared")
 
@@ -55,7 +56,7 @@ STATIC_SHARED = 48 << 10
 """Bytes of shared memory that a block may have without asking at its launch."""
 
 
-@irdl_op_definition
+@define
 class FuncOp(IRDLOperation):
     """A kernel: see the module's docstring for its arguments.
 
@@ -164,7 +165,7 @@ def _bytes(buffer: Attribute) -> int:
     return buffer.get_shape()[0] * (max(8, bits) // 8)
 
 
-@irdl_op_definition
+@define
 class ParallelOp(IRDLOperation):
     """Iterations ``0 <= i < upper`` in any order, on any threads."""
 

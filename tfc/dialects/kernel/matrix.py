@@ -40,7 +40,6 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     base,
-    irdl_op_definition,
     operand_def,
     opt_operand_def,
     opt_prop_def,
@@ -51,6 +50,7 @@ from xdsl.irdl import (
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect, Pure
 from xdsl.utils.exceptions import VerifyException
 
+from tfc.dialects.definition import define
 from tfc.dialects.kernel.threads import OnThreads
 
 Buffer = base(MemRefType)
@@ -60,7 +60,7 @@ ASYNC_BYTES = (4, 8, 16)
 """What one asynchronous copy may move."""
 
 
-@irdl_op_definition
+@define
 class CopyAsyncOp(OnThreads):
     """Begin to copy ``lanes`` neighbours from global to shared memory: 4, 8 or 16 bytes, a multiple of that away
     from the beginning of either buffer.
@@ -113,7 +113,7 @@ class CopyAsyncOp(OnThreads):
             raise VerifyException(f"'{self.name}': expected elements of {kinds[0]}, got {kinds[1]}")
 
 
-@irdl_op_definition
+@define
 class CommitAsyncOp(OnThreads):
     """The copies that this thread began since the last group become a group, which may be empty."""
 
@@ -125,7 +125,7 @@ class CommitAsyncOp(OnThreads):
         super().__init__()
 
 
-@irdl_op_definition
+@define
 class WaitAsyncOp(OnThreads):
     """Wait until at most the latest ``pending`` groups of this thread are under way."""
 
@@ -138,7 +138,7 @@ class WaitAsyncOp(OnThreads):
         super().__init__(properties={"pending": IntegerAttr(pending, i64)})
 
 
-@irdl_op_definition
+@define
 class LoadMatrixOp(OnThreads):
     """One, two or four matrices of 8 rows of 16 bytes from shared memory, a register of each in every thread.
 
@@ -170,7 +170,7 @@ class LoadMatrixOp(OnThreads):
             raise VerifyException(f"'{self.name}': expected a vector of 1, 2 or 4 i32, got {self.result.type}")
 
 
-@irdl_op_definition
+@define
 class RoundTf32Op(OnThreads):
     """f32 to the nearest number with 10 bits behind the point (away from zero between two), as 32 bits."""
 
@@ -185,7 +185,7 @@ class RoundTf32Op(OnThreads):
         super().__init__(operands=[value], result_types=[result])
 
 
-@irdl_op_definition
+@define
 class PackOp(OnThreads):
     """Neighbours of 16 bits as registers of 32, the first one in the lower half: what operands of `MmaOp` are."""
 
@@ -233,7 +233,7 @@ UNITS: Mapping[str, MatrixUnit] = {
 """Element types of the operands (``u8s8``: of ``a``, then of ``b``)."""
 
 
-@irdl_op_definition
+@define
 class MmaOp(OnThreads):
     """``a x b + c`` by a warp: the module's docstring says which thread holds what.
 

@@ -18,7 +18,6 @@ from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
     base,
-    irdl_op_definition,
     operand_def,
     opt_operand_def,
     prop_def,
@@ -30,6 +29,8 @@ from xdsl.traits import (
     MemoryWriteEffect,
     Pure,
 )
+
+from tfc.dialects.definition import define
 
 STREAMING = "streaming"
 """The attribute of a ``kernel.store`` whose lanes nobody reads soon: past the caches, where a machine can.
@@ -49,7 +50,7 @@ Buffer = base(MemRefType)
 Index = base(IndexType)
 
 
-@irdl_op_definition
+@define
 class LoadOp(IRDLOperation):
     """Elements of ``buffer`` from ``offset`` on, as a scalar, a vector or a tile.
 
@@ -84,7 +85,7 @@ class LoadOp(IRDLOperation):
         super().__init__(operands=[buffer, offset, lane_stride, row_stride, mask], result_types=[result])
 
 
-@irdl_op_definition
+@define
 class GatherOp(IRDLOperation):
     """Lane ``c`` is element ``offset + offsets[c]`` of the buffer; masked lanes are zero, unread."""
 
@@ -111,7 +112,7 @@ class GatherOp(IRDLOperation):
         super().__init__(operands=[buffer, offset, offsets, mask], result_types=[result])
 
 
-@irdl_op_definition
+@define
 class StoreOp(IRDLOperation):
     """The inverse of ``kernel.load``; lanes whose ``mask`` is false are not written."""
 
@@ -142,7 +143,7 @@ class StoreOp(IRDLOperation):
         super().__init__(operands=[value, buffer, offset, lane_stride, row_stride, mask])
 
 
-@irdl_op_definition
+@define
 class ScratchOp(IRDLOperation):
     """A small buffer of static size, private to the thread; undefined at first."""
 
@@ -155,7 +156,7 @@ class ScratchOp(IRDLOperation):
         super().__init__(result_types=[MemRefType(element, [size])])
 
 
-@irdl_op_definition
+@define
 class AlignedOp(IRDLOperation):
     """Whether an element of a buffer begins a line of the caches."""
 
@@ -170,7 +171,7 @@ class AlignedOp(IRDLOperation):
         super().__init__(operands=[buffer, offset], result_types=[i1])
 
 
-@irdl_op_definition
+@define
 class PrefetchOp(IRDLOperation):
     """Ask for ``lines`` lines of the caches from an element on, which may lie outside of the buffer."""
 

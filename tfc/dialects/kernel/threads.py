@@ -25,7 +25,6 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     base,
-    irdl_op_definition,
     operand_def,
     prop_def,
     result_def,
@@ -34,6 +33,7 @@ from xdsl.irdl import (
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect, Pure
 from xdsl.utils.exceptions import VerifyException
 
+from tfc.dialects.definition import define
 from tfc.dialects.kernel.function import FuncOp
 
 Index = base(IndexType)
@@ -50,7 +50,7 @@ class OnThreads(IRDLOperation):
             raise VerifyException(f"'{self.name}': expected a kernel for gpu, got one for {around.target.data}")
 
 
-@irdl_op_definition
+@define
 class ThreadOp(OnThreads):
     """The number of this thread in its block: ``0 <= t < block``. Threads ``32*w`` to ``32*w + 31`` are warp ``w``."""
 
@@ -63,7 +63,7 @@ class ThreadOp(OnThreads):
         super().__init__(result_types=[IndexType()])
 
 
-@irdl_op_definition
+@define
 class SharedOp(OnThreads):
     """A buffer of static size that the threads of a block share; undefined at first.
 
@@ -87,7 +87,7 @@ class SharedOp(OnThreads):
             raise VerifyException(f"'{self.name}': expected a flat buffer of static size, got {self.result.type}")
 
 
-@irdl_op_definition
+@define
 class BarrierOp(OnThreads):
     """No thread of the block goes on before all have come here, and see what the others wrote before.
 
@@ -106,7 +106,7 @@ SHUFFLES = ("xor", "down", "up", "index")
 """From which lane of the warp, of lane ``i``: ``i ^ lane``, ``i + lane``, ``i - lane``, ``lane``."""
 
 
-@irdl_op_definition
+@define
 class ShuffleOp(OnThreads):
     """The ``value`` of another thread of the warp; a thread's own where there is no such lane.
 
@@ -134,7 +134,7 @@ class ShuffleOp(OnThreads):
             raise VerifyException(f"'{self.name}': expected {self.value.type}, got {self.result.type}")
 
 
-@irdl_op_definition
+@define
 class BallotOp(OnThreads):
     """Of each thread of the warp whether its condition holds: bit ``i`` is that of lane ``i``.
 

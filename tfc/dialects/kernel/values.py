@@ -16,7 +16,6 @@ from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     base,
-    irdl_op_definition,
     operand_def,
     prop_def,
     result_def,
@@ -29,13 +28,15 @@ from xdsl.traits import (
 )
 from xdsl.utils.exceptions import VerifyException
 
+from tfc.dialects.definition import define
+
 NEVER_POSITIVE = "never_positive"
 """The attribute of a ``math.exp`` whose operand is known to be at most 0, or NaN."""
 
 Index = base(IndexType)
 
 
-@irdl_op_definition
+@define
 class LanesOp(IRDLOperation):
     """The vector ``0, 1, 2, ...`` of index."""
 
@@ -48,7 +49,7 @@ class LanesOp(IRDLOperation):
         super().__init__(result_types=[VectorType(IndexType(), [lanes])])
 
 
-@irdl_op_definition
+@define
 class MaskOp(IRDLOperation):
     """Lane ``c`` is true where ``c < valid``."""
 
@@ -62,7 +63,7 @@ class MaskOp(IRDLOperation):
         super().__init__(operands=[valid], result_types=[VectorType(i1, [lanes])])
 
 
-@irdl_op_definition
+@define
 class SplatOp(IRDLOperation):
     """A scalar in every lane (of every row), or a vector as every row of a tile."""
 
@@ -76,7 +77,7 @@ class SplatOp(IRDLOperation):
         super().__init__(operands=[value], result_types=[result])
 
 
-@irdl_op_definition
+@define
 class RowOp(IRDLOperation):
     """Row ``row`` of a tile: a vector, or a scalar where the tile has one column."""
 
@@ -97,7 +98,7 @@ class RowOp(IRDLOperation):
         )
 
 
-@irdl_op_definition
+@define
 class TransposeOp(IRDLOperation):
     """Rows become columns: of a square tile whose side is a power of two."""
 
@@ -118,7 +119,7 @@ class TransposeOp(IRDLOperation):
             raise VerifyException(f"'{self.name}': expected {self.tile.type}, got {self.result.type}")
 
 
-@irdl_op_definition
+@define
 class TileOp(IRDLOperation):
     """A tile from its rows."""
 
@@ -135,7 +136,7 @@ class TileOp(IRDLOperation):
         super().__init__(operands=[rows], result_types=[VectorType(kind, [len(rows), columns])])
 
 
-@irdl_op_definition
+@define
 class OuterOp(IRDLOperation):
     """``tile[r, c] + column[r] * row[c]``: the step of every contraction.
 
@@ -167,7 +168,7 @@ COMBINERS: dict[str, str] = {
 """What ``kernel.reduce_lanes`` and reductions combine with."""
 
 
-@irdl_op_definition
+@define
 class ReduceLanesOp(IRDLOperation):
     """One scalar from all lanes, halving the vector: lane ``i`` with lane ``i + n/2``."""
 
@@ -198,7 +199,7 @@ PREDICATES = (
 """LLVM's names of comparisons: of integers, then of floats (ordered, unordered)."""
 
 
-@irdl_op_definition
+@define
 class DotBytesOp(IRDLOperation):
     """``tile[r, c] + sum over j of column[r, j] * row[4*c + j]``: four bytes a step, exactly.
 
@@ -218,7 +219,7 @@ class DotBytesOp(IRDLOperation):
         super().__init__(operands=[column, row, tile], result_types=[tile.type])
 
 
-@irdl_op_definition
+@define
 class CompareOp(IRDLOperation):
     """``x predicate y`` in every lane, as ``i1`` (``arith.cmpi`` and ``arith.cmpf`` take scalars only)."""
 
@@ -241,7 +242,7 @@ class CompareOp(IRDLOperation):
             raise VerifyException(f"'{self.name}': expected one of {PREDICATES}, got {self.predicate}")
 
 
-@irdl_op_definition
+@define
 class SelectOp(IRDLOperation):
     """``x`` in lanes where the condition holds, else ``y`` (``arith.select`` takes one condition)."""
 
@@ -267,7 +268,7 @@ CASTS = (
 """Conversions as in arith; ``index`` is to or from ``index``, signed; ``truncf`` rounds to even."""
 
 
-@irdl_op_definition
+@define
 class CastOp(IRDLOperation):
     """Another type for the same value (``arith``'s conversions take scalars only)."""
 
@@ -288,7 +289,7 @@ class CastOp(IRDLOperation):
             raise VerifyException(f"'{self.name}': expected one of {CASTS}, got {self.kind}")
 
 
-@irdl_op_definition
+@define
 class HalfOp(IRDLOperation):
     """The lower or the upper half of a vector's lanes; a scalar where there are two."""
 
@@ -309,7 +310,7 @@ class HalfOp(IRDLOperation):
         )
 
 
-@irdl_op_definition
+@define
 class JoinOp(IRDLOperation):
     """The lanes of two scalars or vectors as one vector: the inverse of the two `HalfOp`."""
 
@@ -331,7 +332,7 @@ class JoinOp(IRDLOperation):
             raise VerifyException(f"'{self.name}': expected two of {self.low.type}, got {self.high.type}")
 
 
-@irdl_op_definition
+@define
 class CheckOp(IRDLOperation):
     """Report ``message`` as the error of the run unless ``holds`` (in every lane)."""
 
