@@ -16,7 +16,7 @@ On a GPU, a block has to have room for heads of that size, and there have to be 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -24,32 +24,38 @@ import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
 
 from tfc.codegen.gpu.targets import GpuTarget
 from tfc.codegen.schedule.gpu.blocks import attention_tile
 from tfc.dialects.tfc.attention import AttentionOp
 from tfc.dialects.tfc.base import TensorOp
-from tfc.dialects.tfc.constant import ConstantOp
+from tfc.dialects.tfc.constant import ConstantOp, IotaOp
 from tfc.dialects.tfc.contraction import DotOp
-from tfc.dialects.tfc.elementwise import AddOp, CastOp, DivOp, ExpOp, MulOp, NotOp, SelectOp, SubOp
+from tfc.dialects.tfc.elementwise import (
+    AddOp,
+    CastOp,
+    CompareOp,
+    DivOp,
+    ExpOp,
+    MulOp,
+    NotOp,
+    SelectOp,
+    SubOp,
+)
 from tfc.dialects.tfc.reduce import ReduceOp
 from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp, TransposeOp
 from tfc.dialects.tfc.transfer import device_of
 from tfc.dialects.tfc.types import Array, Shape, element, is_bool, is_float, shape_of
+from tfc.dims import Dim
 from tfc.passes.prune import Prune
-from tfc.passes.rewriting import (
-    Emitter,
-    Rewritten,
-    Rule,
-    RulePass,
-    RuleSet,
-    apply_rules,
-    producer,
-    rule,
-)
+from tfc.passes.rewriting import Emitter, Rewritten, Rule, RuleSet, apply_rules, producer, rule
 
 SCORES = 1 << 16
 """Scores of one batch from which on a CPU gains by keeping them in its caches."""
+
+WIDEST = 256
+"""Terms of a score and columns of the result of which a CPU's caches hold a block."""
 
 HIDDEN = -1e30
 """What hides a score for certain: no score makes up for it."""
@@ -68,27 +74,23 @@ class Scores:
     causal: int | None = None
 
 
-@rule(exact=False)
-def attend(op: DotOp, emit: Emitter) -> Rewritten:
+def attend(op: DotOp, emit: Emitter, gpu: GpuTarget) -> Rewritten:
     """dot(softmax(mask(dot(q, k) * scale)), v) -> attention(q, k, v, mask)"""
-    return attended(op, emit, _pays)
-
-
-def attended(op: DotOp, emit: Emitter, pays: Callable[[DotOp, DotOp], bool]) -> Rewritten:
-    """`attend` where ``pays``, of the products after and before the softmax, says so."""
     rank = len(shape_of(op.x))
     bp, bv, cp, cv = op.dims()
     if bp != list(range(rank - 2)) or cp != [rank - 1] or len(op.free()[1]) != 1:
         return None
     scores = _shared_out(_uncast(op.x))
     found = None if scores is None else _peeled(scores, rank)
-    if found is None or not pays(op, found.dot):
+    if found is None:
         return None
     bq, bk, cq, ck = found.dot.dims()
     fq, fk = found.dot.free()
     if len(bq) != rank - 2 or not len(fq) == len(fk) == len(cq) == 1:
         return None
     orders = [[*bq, *fq, *cq], [*bk, *fk, *ck], [*bv, *cv, *op.free()[1]], list(range(rank))]
+    if orders[2][-1] != rank - 1 or not _pays(op, shape_of(found.dot.x)[cq[0]], gpu):
+        return None
     mask = None if found.mask is None else _narrow(found.mask, rank, emit)
     if mask is not None and found.hides:
         mask = emit(NotOp(mask))
@@ -104,6 +106,8 @@ def write_in_order(op: TransposeOp, emit: Emitter) -> Rewritten:
     if inner is None or not op.x.has_one_use():
         return None
     perm, (*orders, order) = list(op.perm.get_values()), inner.orders()
+    if perm[-1] != len(perm) - 1:
+        return None  # columns stay side by side
     causal = None if inner.causal is None else inner.causal.value.data
     return emit(
         AttentionOp(
@@ -113,11 +117,13 @@ def write_in_order(op: TransposeOp, emit: Emitter) -> Rewritten:
     )  # fmt: skip
 
 
-def _pays(op: DotOp, dot: DotOp) -> bool:
-    """Whether the scores do not stay in the caches of a CPU by themselves."""
-    rows, keys = shape_of(dot.result)[-2:]
-    many = rows * keys
-    return not isinstance(many, int) or many >= SCORES
+def _pays(op: DotOp, depth: Dim, gpu: GpuTarget) -> bool:
+    """Whether a kernel of the whole is faster: on a CPU, where scores do not stay in the caches by themselves."""
+    (rows, keys), columns = shape_of(op.x)[-2:], shape_of(op.result)[-1]
+    if (device := device_of(op)) is not None and device.kind == "GPU":
+        return keys != 0 and attention_tile(depth, columns, rows, element(op.x), gpu) is not None
+    holds = all(isinstance(n, int) and 0 < n <= WIDEST for n in (depth, columns))
+    return holds and (not isinstance(rows * keys, int) or rows * keys >= SCORES)  # pyright: ignore[reportOperatorIssue]
 
 
 # The softmax
@@ -189,27 +195,32 @@ def _peeled(value: SSAValue, rank: int) -> Scores | None:
         case AddOp():
             for inner, mask in ((op.x, op.y), (op.y, op.x)):
                 if (found := rest(inner)) is not None:
-                    return _masked(found, mask, None, rank)
+                    return _masked(found, mask, None, -np.inf, rank)
         case SelectOp():
             for inner, other in ((op.x, op.y), (op.y, op.x)):
                 fill = _number(other)
                 if fill is not None and (found := rest(inner)) is not None:
-                    return _masked(replace(found, fill=fill), op.condition, inner is op.y, rank)
+                    return _masked(found, op.condition, inner is op.y, fill, rank)
         case _:
             pass
     return None
 
 
-def _masked(scores: Scores, mask: SSAValue, hides: bool | None, rank: int) -> Scores | None:
+def _masked(scores: Scores, mask: SSAValue, hides: bool | None, fill: float, rank: int) -> Scores | None:
     """``scores`` with a mask; ``hides`` says what a bool means, and is None for floats that are added."""
-    array = _constant(mask, rank)
-    if array is not None and scores.causal is None:
-        seen = array == 0 if hides is None else array != hides
-        certain = scores.fill <= HIDDEN if hides is not None else bool(np.all(array[~seen] <= HIDDEN))
-        causal = _diagonal(seen) if certain else None
+    if scores.causal is None:
+        causal, array = None, _constant(mask, rank)
+        if array is not None:
+            seen = array == 0 if hides is None else array != hides
+            certain = fill <= HIDDEN if hides is not None else bool(np.all(array[~seen] <= HIDDEN))
+            causal = _diagonal(seen) if certain else None
+        elif hides is False and fill <= HIDDEN:
+            causal = _compared(mask, rank)
         if causal is not None:
-            return replace(scores, causal=causal, fill=-np.inf if scores.mask is None else scores.fill)
-    return None if scores.mask is not None else replace(scores, mask=mask, hides=bool(hides))
+            return replace(scores, causal=causal)
+    if scores.mask is not None or (scores.causal is not None and fill > HIDDEN):
+        return None  # what is hidden first would be filled again
+    return replace(scores, mask=mask, hides=bool(hides), fill=fill)
 
 
 def _diagonal(seen: Array) -> int | None:
@@ -220,6 +231,35 @@ def _diagonal(seen: Array) -> int | None:
     first = int(np.sum(plane[0])) - 1
     hidden = not bool(np.all(plane))
     return first if hidden and first >= 0 and np.array_equal(plane, np.tri(*plane.shape, first) > 0) else None
+
+
+def _compared(mask: SSAValue, rank: int) -> int | None:
+    """The same of ``key <= row + n``, computed."""
+    source = producer(mask, BroadcastOp)
+    op = producer(mask if source is None else source.x, CompareOp)
+    if op is None or op.predicate.data.value not in ("le", "lt", "ge", "gt"):
+        return None
+    relation, sides = op.predicate.data.value, [op.x, op.y]
+    low, high = (_counter(x) for x in (sides if relation[0] == "l" else sides[::-1]))
+    dims = list(range(rank)) if source is None else list(source.dims.get_values())
+    if low is None or high is None or (dims[low[0]], dims[high[0]]) != (rank - 1, rank - 2):
+        return None
+    number = high[1] - low[1] - (relation[1] == "t")
+    return number if number >= 0 else None
+
+
+def _counter(value: SSAValue) -> tuple[int, int] | None:
+    """The dim along which ``value`` counts, and from where."""
+    op = value.owner
+    match op:
+        case IotaOp():
+            return op.axis.value.data, 0
+        case AddOp() | SubOp() if (number := _number(op.y)) is not None and (found := _counter(op.x)) is not None:
+            return found[0], found[1] + (int(number) if isinstance(op, AddOp) else -int(number))
+        case BroadcastOp() if (found := _counter(op.x)) is not None:
+            return op.dims.get_values()[found[0]], found[1]
+        case _:
+            return None
 
 
 def _constant(mask: SSAValue, rank: int) -> Array | None:
@@ -265,32 +305,20 @@ def _uses(value: SSAValue) -> int:
 
 
 @dataclass(frozen=True)
-class FindAttention(RulePass):
+class FindAttention(ModulePass):
     """Make attentions of softmaxes between two dots.
 
     Attributes:
-        gpu: what code is generated for where operations are placed on a GPU.
-        only_gpus: leave those alone that run elsewhere.
+        gpu: what code is generated for where operations are placed on a GPU: one whose blocks have room for it.
     """
 
     name = "find-attention"
+    EXACT: ClassVar[bool] = False
+    """Sums are added in another order."""
     gpu: str | None = None
-    only_gpus: bool = False
-    RULES: ClassVar[RuleSet] = RuleSet([attend, write_in_order])
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        target = GpuTarget.parse(self.gpu)
-
-        def pays(op: DotOp, dot: DotOp) -> bool:
-            device = device_of(op)
-            if device is None or device.kind != "GPU":
-                return not self.only_gpus and _pays(op, dot)
-            rows, keys = shape_of(dot.result)[-2:]
-            depth, columns = (shape_of(v)[d] for v, d in ((dot.x, dot.dims()[2][0]), (op.y, op.free()[1][0])))
-            return keys != 0 and attention_tile(depth, columns, rows, element(dot.x), target) is not None
-
-        here = Rule(attend.name, lambda op, emit: attended(op, emit, pays), attend.matches, exact=False)
-        if apply_rules(op, RuleSet([here, write_in_order])):
+        gpu = GpuTarget.parse(self.gpu)
+        found = Rule("attend", lambda dot, emit: attend(dot, emit, gpu), (DotOp,), exact=False)
+        if apply_rules(op, RuleSet([found, write_in_order])):
             Prune().apply(ctx, op)  # what it was found in
-
-

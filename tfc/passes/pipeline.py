@@ -94,7 +94,8 @@ STAGES: tuple[Stage, ...] = (
     Stage("transfers", "insert-transfers", "every operation uses values of its own device, tfc.recv apart"),
     Stage(
         "fusion",
-        "find-attention{only-gpus=true},pack-contractions,transpose-results,split-reductions,hoist,expand-updates,fuse,limit-memory,order-memory",
+        "find-attention,pack-contractions,transpose-results,split-reductions,hoist,expand-updates,fuse,"
+        "limit-memory,order-memory",
         "every operation is in a fusion, is a view, or is a named kernel",
     ),
     Stage("kernels", "lower-to-kernels", "no tensor type is left in a kernel"),

@@ -67,6 +67,48 @@ func.func @causal(%q : tensor<1x600x64xf16>, %a : tensor<1x1x600xf32>) -> tensor
 
 // -----
 
+// The same of lengths that are not known, where what is seen is computed.
+// CHECK-LABEL: func.func @lengths
+// CHECK:         tfc.attention {{.*}} causal 2 :
+func.func @lengths(%q : tensor<2x?x64xf32, #tfc.dims<["", "n", ""]>>) -> tensor<2x?x64xf32, #tfc.dims<["", "n", ""]>> {
+  %s = tfc.dot %q, %q batch [0], [0] contract [2], [2] : tensor<2x?x64xf32, #tfc.dims<["", "n", ""]>>, tensor<2x?x64xf32, #tfc.dims<["", "n", ""]>> -> tensor<2x?x?xf32, #tfc.dims<["", "n", "n"]>>
+  %i = tfc.iota ["n"] along 0 of i64 : tensor<?xi64, #tfc.dims<["n"]>>
+  %two = tfc.constant 3 : tensor<i64>
+  %twos = tfc.broadcast %two to ["n"] at [] : tensor<i64> -> tensor<?xi64, #tfc.dims<["n"]>>
+  %j = tfc.add %i, %twos : tensor<?xi64, #tfc.dims<["n"]>>, tensor<?xi64, #tfc.dims<["n"]>> -> tensor<?xi64, #tfc.dims<["n"]>>
+  %r = tfc.broadcast %j to ["n", "n"] at [0] : tensor<?xi64, #tfc.dims<["n"]>> -> tensor<?x?xi64, #tfc.dims<["n", "n"]>>
+  %k = tfc.broadcast %i to ["n", "n"] at [1] : tensor<?xi64, #tfc.dims<["n"]>> -> tensor<?x?xi64, #tfc.dims<["n", "n"]>>
+  %c = tfc.compare gt %r, %k : tensor<?x?xi64, #tfc.dims<["n", "n"]>>, tensor<?x?xi64, #tfc.dims<["n", "n"]>> -> tensor<?x?xi1, #tfc.dims<["n", "n"]>>
+  %d = tfc.broadcast %c to [2, "n", "n"] at [1, 2] : tensor<?x?xi1, #tfc.dims<["n", "n"]>> -> tensor<2x?x?xi1, #tfc.dims<["", "n", "n"]>>
+  %g = tfc.constant -1.0e+38 : tensor<f32>
+  %f = tfc.broadcast %g to [2, "n", "n"] at [] : tensor<f32> -> tensor<2x?x?xf32, #tfc.dims<["", "n", "n"]>>
+  %u = tfc.select %d, %s, %f : tensor<2x?x?xi1, #tfc.dims<["", "n", "n"]>>, tensor<2x?x?xf32, #tfc.dims<["", "n", "n"]>>, tensor<2x?x?xf32, #tfc.dims<["", "n", "n"]>> -> tensor<2x?x?xf32, #tfc.dims<["", "n", "n"]>>
+  %p = tfc.softmax %u along 2 : tensor<2x?x?xf32, #tfc.dims<["", "n", "n"]>> -> tensor<2x?x?xf32, #tfc.dims<["", "n", "n"]>>
+  %m = tfc.dot %p, %q batch [0], [0] contract [2], [1] : tensor<2x?x?xf32, #tfc.dims<["", "n", "n"]>>, tensor<2x?x64xf32, #tfc.dims<["", "n", ""]>> -> tensor<2x?x64xf32, #tfc.dims<["", "n", ""]>>
+  func.return %m : tensor<2x?x64xf32, #tfc.dims<["", "n", ""]>>
+}
+
+// -----
+
+// A mask that fills again what a causal one has hidden is no part of it.
+// CHECK-LABEL: func.func @filled
+// CHECK-NOT:     tfc.attention
+func.func @filled(%q : tensor<300x64xf32>, %b : tensor<300x300xi1>) -> tensor<300x64xf32> {
+  %s = tfc.dot %q, %q batch [], [] contract [1], [1] : tensor<300x64xf32>, tensor<300x64xf32> -> tensor<300x300xf32>
+  %i = tfc.iota [300, 300] along 0 of i64 : tensor<300x300xi64>
+  %j = tfc.iota [300, 300] along 1 of i64 : tensor<300x300xi64>
+  %c = tfc.compare le %j, %i : tensor<300x300xi64>, tensor<300x300xi64> -> tensor<300x300xi1>
+  %f = tfc.constant splat -inf : tensor<300x300xf32>
+  %t = tfc.select %c, %s, %f : tensor<300x300xi1>, tensor<300x300xf32>, tensor<300x300xf32> -> tensor<300x300xf32>
+  %g = tfc.constant splat -5.0 : tensor<300x300xf32>
+  %u = tfc.select %b, %t, %g : tensor<300x300xi1>, tensor<300x300xf32>, tensor<300x300xf32> -> tensor<300x300xf32>
+  %p = tfc.softmax %u along 1 : tensor<300x300xf32> -> tensor<300x300xf32>
+  %m = tfc.dot %p, %q batch [], [] contract [1], [0] : tensor<300x300xf32>, tensor<300x64xf32> -> tensor<300x64xf32>
+  func.return %m : tensor<300x64xf32>
+}
+
+// -----
+
 // Who else wants the shares gets them; few scores stay in the caches by themselves.
 // CHECK-LABEL: func.func @others
 // CHECK-NOT:     tfc.attention

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.gpu.targets import GpuTarget
+from tfc.codegen.schedule.attention import lower_attention
 from tfc.codegen.schedule.contraction import lower_contraction
 from tfc.codegen.schedule.merge import lower_merge
 from tfc.codegen.schedule.nest import lower_nest
@@ -17,6 +18,7 @@ from tfc.location import stamp
 GENERATORS = {
     "nest": lower_nest,
     "contraction": lower_contraction,
+    "attention": lower_attention,
     "scatter": lower_scatter,
     "running": lower_running,
     "merge": lower_merge,

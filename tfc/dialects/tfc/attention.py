@@ -175,9 +175,10 @@ class AttentionOp(TensorOp):
     def _seen(self, f: Formula, scores: SSAValue) -> SSAValue:
         """Which scores are of keys that their row may see."""
         shape = shape_of(scores)
-        row, key = (f.emit(IotaOp(shape, INDEX, len(shape) - k)) for k in (2, 1))
+        row, key = (f.emit(IotaOp(shape[-2:], INDEX, k)) for k in (0, 1))
         assert self.causal is not None, "else all are"
-        return f.compare("le", key, f.add(row, self.causal.value.data))
+        seen = f.compare("le", key, f.add(row, self.causal.value.data))
+        return f.broadcast(seen, shape, [len(shape) - 2, len(shape) - 1])
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

@@ -10,7 +10,7 @@
 ``kind`` names the generator: ``nest`` (one loop nest, elements computed on demand),
 ``contraction`` (one ``tfc.contract`` and elementwise operations on its result), ``scatter`` (one
 ``tfc.segment_sum``), ``running`` (one ``tfc.cumulative``), ``merge`` (one ``tfc.merge_runs``) or ``attention`` (one
-``tfc.attention``, on a GPU).
+``tfc.attention``).
 """
 
 from __future__ import annotations
