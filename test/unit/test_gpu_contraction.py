@@ -31,7 +31,7 @@ from tfc.dialects.tfc.contraction import DotOp
 from tfc.dialects.tfc.elementwise import AddOp, NegOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
-from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp
+from tfc.dialects.tfc.shape import BroadcastOp, PadOp, ReshapeOp
 from tfc.dialects.tfc.transfer import DEVICE
 from tfc.dialects.tfc.types import Array, element_of, tensor_type
 from tfc.dims import Dim, evaluate, symbol
@@ -161,11 +161,7 @@ def test_special_values() -> None:
     """What is not in a tile is zero, and read by nobody: infinities and NaN stay in their rows and columns."""
     x, w = numbers(35, 20), numbers(20, 37)
     x[34, 3], x[2, 19], w[0, 36] = np.inf, np.nan, -np.inf
-    types = [tensor_type(a.shape, element_of(a.dtype)) for a in (x, w)]
-    module = function(types, lambda a, b: [MATMUL(a, b)])
-    for op in module.walk():
-        op.attributes[DEVICE] = GPU
-    run_pipeline(module, "pack-contractions,fuse", options={"gpu": "sm_90"})
+    module = packed(MATMUL, x, w)
     with np.errstate(invalid="ignore"):
         want = x.astype(np.float64) @ w.astype(np.float64)
     np.testing.assert_allclose(execute(module, x, w, cpu="sm_90", dims={}), want, rtol=1e-5, atol=1e-5)
@@ -231,6 +227,35 @@ def test_convolution(x: Sequence[int], w: Sequence[int], make: Any, dtype: Any) 
     check(make, numbers(*x, dtype=dtype), numbers(*w, dtype=dtype))
 
 
+def test_padding_is_no_kernel_of_its_own() -> None:
+    """The sum is over the image as it is; so is the gradient of a filter, also where it is cut into pieces."""
+    x, w = numbers(2, 9, 7, 8), numbers(3, 3, 8, 16)
+    g = numbers(2, 9, 7, 16)
+    forward = conv([1, 1], [1, 1], [1, 1], [1, 1])
+    backward = filter_gradient((3, 3, 8, 16), [1, 1], [1, 1], [1, 1], [1, 1], 1)
+    for make, other in ((forward, w), (backward, g)):
+        module = packed(make, x, other)
+        (op,) = [o for o in module.walk() if isinstance(o, ContractOp)]
+        assert op.padding == (0, 1, 1, 0)
+        assert not any(isinstance(o, PadOp) for o in module.walk())
+        assert all(Axis.read(str(a)) == a for a in op.axes.data)
+        want = make(value(x), value(other)).reference(x, other)
+        np.testing.assert_allclose(op.reference(x, other).reshape(want.shape), want, rtol=1e-4, atol=1e-4)
+    cut = packed(backward, numbers(64, 9, 7, 8), numbers(64, 9, 7, 16))
+    (op,) = [o for o in cut.walk() if isinstance(o, ContractOp)]
+    assert op.axes.data[0].dim == 0, "pieces are of items"
+
+
+def packed(make: Any, x: Array, w: Array) -> ModuleOp:
+    """The module of one operation on a GPU, after `pack-contractions` and `fuse`."""
+    types = [tensor_type(a.shape, element_of(a.dtype)) for a in (x, w)]
+    module = function(types, lambda a, b: [make(a, b)])
+    for op in module.walk():
+        op.attributes[DEVICE] = GPU
+    run_pipeline(module, "pack-contractions,fuse", options={"gpu": "sm_90"})
+    return module
+
+
 def test_convolution_of_a_symbolic_batch() -> None:
     make = conv([1, 1], [1, 1], [1, 1], [1, 1])
     check(make, numbers(3, 6, 5, 8), numbers(3, 3, 8, 16), names={0: "batch"})
@@ -243,11 +268,7 @@ def test_gradient_to_a_filter() -> None:
 def test_the_same_bits_whatever_runs_first() -> None:
     """A block's sum depends on shapes alone: two launches give the same bits."""
     x, w = numbers(70, 100), numbers(100, 40)
-    types = [tensor_type(a.shape, element_of(a.dtype)) for a in (x, w)]
-    module = function(types, lambda a, b: [MATMUL(a, b)])
-    for op in module.walk():
-        op.attributes[DEVICE] = GPU
-    run_pipeline(module, "pack-contractions,fuse", options={"gpu": "sm_90"})
+    module = packed(MATMUL, x, w)
     first, second = (execute(module, x, w, cpu="sm_90", dims={}) for _ in range(2))
     assert first.tobytes() == second.tobytes()
 

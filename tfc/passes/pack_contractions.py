@@ -283,14 +283,19 @@ def blocked(op: Contraction, found: Sum, target: GpuTarget, emit: Emit, allow_tf
     problem = Problem(found.rows, found.columns, found.depth, product(a.extent for a in found.own))
     own = blocks.product_kind(kind, target, tf32=bool(precision))
     pieces = 1 if found.own else blocks.pieces(problem, found.inner[0].extent, own, target)
+    low: Sequence[int] = ()
+    if any(found.low) or any(found.high):
+        if (inside := in_window(op, found)) is not None:
+            found, low = inside, found.low
+        else:
+            zero = LiteralAttr.splat(0, dtype_of(kind))
+            x = emit(PadOp(x, emit(ConstantOp(zero)), found.low, found.high))
     if pieces > 1:
         found = in_pieces(found, pieces, product(shape_of(op.result)))
-    if any(found.low) or any(found.high):
-        zero = LiteralAttr.splat(0, dtype_of(kind))
-        x = emit(PadOp(x, emit(ConstantOp(zero)), found.low, found.high))
-    outer = joined(found.outer)
+    # What is padded is walked dim by dim: each says whether an element is inside.
+    outer = [a for a in found.outer if a.extent != 1] if low else joined(found.outer)
     row = row_axis(outer)
-    *steps, depth = joined(found.inner) or [Axis("step", 1)]
+    *steps, depth = ([a for a in found.inner if a.extent != 1] if low else joined(found.inner)) or [Axis("step", 1)]
     axes = [
         *(a for a in outer if a is not row),
         replace(row, role="row"),
@@ -301,11 +306,31 @@ def blocked(op: Contraction, found: Sum, target: GpuTarget, emit: Emit, allow_tf
     ]
     shape = shape_of(op.result)
     if pieces == 1:
-        return emit(ContractOp(x, w, shape, axes, 1, precision=precision))
+        return emit(ContractOp(x, w, shape, axes, 1, precision=precision, low=low))
     sums = None if isinstance(kind, Float64Type) else f32
-    parts = emit(ContractOp(x, w, (pieces, *shape), axes, 1, precision=precision, sums=sums))
+    parts = emit(ContractOp(x, w, (pieces, *shape), axes, 1, precision=precision, sums=sums, low=low))
     total = emit(ReduceOp(parts, "sum", [0]))
     return total if element(total) == kind else emit(CastOp(total, kind))
+
+
+def in_window(op: Contraction, found: Sum) -> Sum | None:
+    """The sum over ``x`` as it is, its axes saying along which dim they go; None where extents are not known."""
+    x = shape_of(op.operands[0])
+    if isinstance(op, DotOp) or not all(isinstance(n, int) for n in x[1:]):
+        return None
+    padded = [n + a + b for n, a, b in zip(x, found.low, found.high, strict=True)]
+    apart, steps, last = strides(padded), strides(x), len(x) - 1
+    spatial = list(range(1, last))
+    own = [last] * len(found.own)
+    if isinstance(op, ConvolutionOp):
+        dims = [*own, 0, *spatial], [*spatial, last]
+    else:
+        dims = [*own, *spatial, last], [0, *spatial]
+
+    def along(axes: Sequence[Axis], dims: Sequence[int]) -> list[Axis]:
+        return [replace(a, x=a.x // apart[d] * steps[d], dim=d) for a, d in zip(axes, dims, strict=True)]
+
+    return replace(found, outer=along(found.outer, dims[0]), inner=along(found.inner, dims[1]))
 
 
 def pieces_of(found: Sum, kind: Attribute) -> int:
@@ -327,7 +352,7 @@ def in_pieces(found: Sum, pieces: int, size: Dim) -> Sum:
     """``found`` with one result of ``size`` elements for each piece of its outermost index."""
     first, *inner = found.inner
     extent = first.extent // pieces
-    piece = Axis("batch", pieces, first.x * extent, first.w * extent, size)
+    piece = replace(first, role="batch", extent=pieces, x=first.x * extent, w=first.w * extent, y=size)
     return replace(
         found, outer=[piece, *found.outer], inner=[replace(first, extent=extent), *inner]
     )

@@ -40,11 +40,7 @@ def write_transposed(op: TransposeOp, emit: Emitter) -> Rewritten:
         if y is None or (axis.role == "column" and y != axis.y):
             return None
         axes.append(replace(axis, y=y))
-    return emit(
-        ContractOp(
-            inner.x, inner.w, wanted, axes, inner.lanes.value.data, packed=bool(inner.packed)
-        )
-    )
+    return emit(inner.over(wanted, axes))
 
 
 def strides(shape: Sequence[Dim]) -> list[Dim]:

@@ -22,12 +22,15 @@ column     columns in all; the last panel is filled with zeros where ``w`` is ``
 =========  ===========================================================================
 
 Of bytes, a step of the depth is four terms: side by side in ``x``, and in each lane of a panel.
+
+With ``low``, ``x`` is read as if so many zeros stood before each of its dims, and as many behind as are asked for. An axis that
+moves in ``x`` then says along which dim: ``"row 14 x=64 y=128 in=2"``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,8 +40,8 @@ from xdsl.irdl import irdl_attr_definition, operand_def, opt_prop_def, prop_def,
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
-from tfc.dialects.tfc.base import Sample, TensorOp, float_range, tfc_op
-from tfc.dialects.tfc.shape import Integer, integer
+from tfc.dialects.tfc.base import Sample, TensorOp, float_range, ints, tfc_op
+from tfc.dialects.tfc.shape import Integer, IntList, integer
 from tfc.dialects.tfc.types import (
     Array,
     Tensor,
@@ -58,31 +61,35 @@ ROLES = ("batch", "row", "step", "depth", "panel", "column")
 
 @dataclass(frozen=True)
 class Axis:
-    """One index: how many values it takes, and how far one step moves in x, w and y."""
+    """One index: how many values it takes, and how far one step moves in x, w and y; and along which dim of x, where
+    that is padded (else -1)."""
 
     role: str
     extent: Dim
     x: Dim = 0
     w: Dim = 0
     y: Dim = 0
+    dim: int = -1
 
     def __str__(self) -> str:
         moves = (
             f" {k}={str(getattr(self, k)).replace(' ', '')}" for k in "xwy" if getattr(self, k) != 0
         )
-        return f"{self.role} {str(self.extent).replace(' ', '')}{''.join(moves)}"
+        along = f" in={self.dim}" if self.dim >= 0 else ""
+        return f"{self.role} {str(self.extent).replace(' ', '')}{''.join(moves)}{along}"
 
     @classmethod
     def read(cls, text: str) -> Axis:
         """The inverse of ``str``.
 
         Raises:
-            ValueError: ``text`` is not "ROLE EXTENT x=STRIDE w=STRIDE y=STRIDE".
+            ValueError: ``text`` is not "ROLE EXTENT x=STRIDE w=STRIDE y=STRIDE in=DIM".
         """
         role, extent, *moves = text.split()
+        dim = int(moves.pop()[3:]) if moves and moves[-1].startswith("in=") else -1
         if role not in ROLES or any(m[:2] not in ("x=", "w=", "y=") for m in moves):
             raise ValueError(f"not an axis: {text!r}")
-        return cls(role, parse(extent), **{m[0]: parse(m[2:]) for m in moves})
+        return cls(role, parse(extent), **{m[0]: parse(m[2:]) for m in moves}, dim=dim)
 
 
 @irdl_attr_definition
@@ -121,6 +128,7 @@ class ContractOp(TensorOp):
          ``x`` and ``w`` are halves, the result f32.
     (C2) There is one row, depth, panel and column axis, and ``lanes`` is at least 1.
     (C3) ``precision`` is "tf32", and the elements are f32; or it is left out.
+    (C4) ``low`` has an entry for each dim of ``x``, at least 0, and is left out of bytes; axes name dims of ``x`` where it is given.
     """
 
     name = "tfc.contract"
@@ -130,9 +138,10 @@ class ContractOp(TensorOp):
     axes = prop_def(AxesAttr)
     packed = opt_prop_def(UnitAttr)
     precision = opt_prop_def(StringAttr)
+    low = opt_prop_def(IntList)
     result = result_def(Tensor)
     assembly_format = (
-        "$x `,` $w `,` $lanes `over` $axes (`packed` $packed^)? (`precision` $precision^)? attr-dict "
+        "$x `,` $w `,` $lanes `over` $axes (`packed` $packed^)? (`precision` $precision^)? (`low` $low^)? attr-dict "
         "`:` type($x) `,` type($w) `->` type($result)"
     )
 
@@ -147,16 +156,31 @@ class ContractOp(TensorOp):
         packed: bool = False,
         precision: str = "",
         sums: Attribute | None = None,
+        low: Sequence[int] = (),
     ) -> None:
+        """``sums``: the element type of the result, where it is not that of ``x``."""
         x, w = SSAValue.get(x), SSAValue.get(w)
         properties: dict[str, Attribute | None] = {
             "lanes": integer(lanes),
             "axes": AxesAttr(tuple(axes)),
             "packed": UnitAttr() if packed else None,
             "precision": StringAttr(precision) if precision else None,
+            "low": ints(low) if low else None,
         }
         kind = sums or (element_of(np.int32) if element(x) == BYTE else element(x))
         self.construct([x, w], properties, [tensor_type(shape, kind)])
+
+    def over(self, shape: Sequence[Dim], axes: Sequence[Axis]) -> ContractOp:
+        """The same over other axes, with a result of ``shape``."""
+        return ContractOp(
+            self.x, self.w, shape, axes, self.lanes.value.data, packed=self.packed is not None,
+            precision=self.precision.data if self.precision else "", sums=element(self.result), low=self.padding,
+        )  # fmt: skip
+
+    @property
+    def padding(self) -> Sequence[int]:
+        """Zeros before each dim of ``x``; empty where it is read as it is."""
+        return tuple(self.low.get_values()) if self.low is not None else ()
 
     @property
     def terms(self) -> int:
@@ -179,12 +203,41 @@ class ContractOp(TensorOp):
         if self.precision is not None:
             kind = self.precision.data if isinstance(x, Float32Type) else str(x)
             require(kind == "tf32", self, "C3", "tf32 of f32", kind)
+        self._check_padding()
         return [self.result.type]  # where the axes lie in the result is known from its type alone
+
+    def _check_padding(self) -> None:
+        rank, dims = len(shape_of(self.x)), [a.dim for a in self.axes.data if a.x != 0]
+        if self.low is None:
+            require(set(dims) <= {-1}, self, "C4", "low, where axes name dims", dims)
+            return
+        legal = len(self.padding) == rank and min(self.padding, default=0) >= 0 and self.terms == 1
+        require(legal, self, "C4", f"{rank} numbers from 0 on", self.padding)
+        require(all(0 <= d < rank for d in dims), self, "C4", f"axes along dims below {rank}", dims)
+
+    def _padded(self, x: Array) -> tuple[Array, list[Axis]]:
+        """``x`` with its zeros, and the axes as they move in it."""
+        reach = [0] * x.ndim
+        steps = [_steps(x.shape)[a.dim] for a in self.axes.data]
+        for axis, step in zip(self.axes.data, steps, strict=True):
+            if axis.dim >= 0:
+                reach[axis.dim] += (_size(axis.extent) - 1) * (_size(axis.x) // step)
+        pairs = zip(self.padding, reach, x.shape, strict=True)
+        padded = np.pad(x, [(low, max(0, end + 1 - low - n)) for low, end, n in pairs])
+        apart = _steps(padded.shape)
+        moved = [
+            replace(a, x=_size(a.x) // step * apart[a.dim]) if a.dim >= 0 else a
+            for a, step in zip(self.axes.data, steps, strict=True)
+        ]
+        return padded, moved
 
     def reference(self, *args: Array) -> Array:
         lanes, axes = self.lanes.value.data, self.axes
         if self.terms > 1:
             return self._reference_of_bytes(*args)
+        if self.low is not None:
+            x, moved = self._padded(args[0])
+            args, axes = (x, args[1]), AxesAttr(tuple(moved))
         kind = np.float32 if args[0].dtype.itemsize == 2 else args[0].dtype
         x, w = (a.astype(kind).ravel() for a in args)
         apart = _size(axes.one("column").w)
@@ -259,6 +312,11 @@ class ContractOp(TensorOp):
                 float_range(2, 2, 5),
             ),
         ]
+
+
+def _steps(shape: Sequence[int]) -> list[int]:
+    """Elements between neighbours along each dim."""
+    return [int(np.prod(shape[d + 1 :], dtype=np.int64)) for d in range(len(shape))]
 
 
 def _size(dim: Dim) -> int:

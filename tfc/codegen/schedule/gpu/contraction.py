@@ -20,7 +20,7 @@ a convolution is a matmul whose left operand is walked through several axes (imp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from xdsl.dialects.builtin import VectorType
@@ -32,14 +32,14 @@ from tfc.codegen.schedule.contraction import in_place_pairs
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.gpu.blocks import Problem, choose, product_kind
 from tfc.codegen.schedule.gpu.evaluate import ThreadEvaluator
-from tfc.codegen.schedule.gpu.staging import Ring, Source, Stage, Walk, both, bound
+from tfc.codegen.schedule.gpu.staging import Ring, Source, Stage, Walk, Window, both, bound
 from tfc.codegen.schedule.gpu.sums import Part, Sums, scalars, sums_of
 from tfc.codegen.schedule.lanes import compute_type, linear, storage
 from tfc.codegen.schedule.nest import emitter_of
 from tfc.codegen.schedule.tiles import ceil
 from tfc.dialects import kernel
 from tfc.dialects.tfc.fusion import FusionOp
-from tfc.dialects.tfc.packed import ContractOp
+from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.types import element, shape_of
 from tfc.dims import Dim, product
 
@@ -128,12 +128,35 @@ class _Generator:
             return Source(buffers[value], storage(element(value)), start, starts, Walk.of(lines), terms)
 
         x = source(contract.x, "x", [(a.extent, a.x) for a in self.lines])
+        if contract.padding:
+            x = self._in_windows(x, block)
         w = source(contract.w, "w", [column])
         make = partial(Stage, self.e, tile=self.tile, target=self.target, thread=thread)
         return (
             make(source=x, lines=self.tile.rows, first=block.row),
             make(source=w, lines=self.tile.columns, first=block.column),
         )
+
+    def _in_windows(self, x: Source, block: _Block) -> Source:
+        """The left operand where it is read beyond its ends; its walks keep their axes, which say where that is."""
+        shape, padding = shape_of(self.contract.x), self.contract.padding
+        apart = [product(shape[d + 1 :]) for d in range(len(shape))]
+
+        def moves(axes: Sequence[Axis], d: int) -> list[Dim]:
+            return [a.x // apart[d] if a.dim == d else 0 for a in axes]
+
+        windows: list[Window] = []
+        for d, low in enumerate(padding):
+            lines, terms = moves(self.lines, d), moves(self.sums, d)
+            fixed = low - dot(block.own, moves(self.own, d))
+            ends = [(axis.extent - 1) * n for axis, n in zip([*self.lines, *self.sums], [*lines, *terms], strict=True)]
+            last, extent = sum(ends, start=0) - low, shape[d]
+            if low or not (isinstance(last, int) and isinstance(extent, int) and last < extent):
+                windows.append(Window(extent, fixed, lines, terms))
+        steps = [low * n for low, n in zip(padding, apart, strict=True)]
+        start = bound(self.e, x.start - sum(steps, start=0))
+        walks = [Walk(tuple((a.extent, a.x) for a in axes)) for axes in (self.lines, self.sums)]
+        return replace(x, start=start, starts=[*x.starts, *steps], lines=walks[0], terms=walks[1], windows=windows)
 
     def _sum(self, x: Stage, w: Stage, sums: Sums) -> Sequence[SSAValue]:
         """The loop over tiles of terms."""

@@ -20,6 +20,7 @@ from xdsl.dialects.builtin import UnitAttr, VectorType
 from xdsl.ir import Attribute, SSAValue
 
 from tfc.codegen.gpu.targets import GpuTarget
+from tfc.codegen.schedule.axes import dot
 from tfc.codegen.schedule.emit import Emitter
 from tfc.codegen.schedule.gpu.blocks import Tile
 from tfc.codegen.schedule.lanes import lane_bits
@@ -53,13 +54,20 @@ class Walk:
     def extent(self) -> Dim:
         return product(n for n, _ in self.axes)
 
-    def offset(self, e: Emitter, index: Dim) -> Dim:
-        """How far element ``index`` is from the first one."""
-        total: Dim = 0
-        for extent, stride in reversed(self.axes[1:]):
-            total = total + index % extent * stride
+    def indices(self, e: Emitter, index: Dim) -> list[Dim]:
+        """The index along each axis of element ``index``."""
+        found: list[Dim] = []
+        for extent, _ in reversed(self.axes[1:]):
+            found.insert(0, index % extent)
             index = bound(e, index // extent)
-        return total + index * self.axes[0][1]
+        return [index, *found]
+
+    def offset(self, indices: Sequence[Dim]) -> Dim:
+        """How far an element is from the first one."""
+        total: Dim = 0
+        for i, (_, stride) in zip(indices, self.axes, strict=True):
+            total = total + i * stride
+        return total
 
     def run(self, unit: int) -> bool:
         """Whether it goes in runs of ``unit`` neighbours, from multiples of ``unit`` on."""
@@ -73,6 +81,22 @@ class Walk:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A dim of an operand that is read beyond its ends, where zeros are: index ``lines . i + terms . k - low``.
+
+    Attributes:
+        extent: of the dim.
+        low: zeros before it.
+        lines, terms: how far each axis of the two walks goes along it.
+    """
+
+    extent: Dim
+    low: Dim
+    lines: Sequence[Dim]
+    terms: Sequence[Dim]
+
+
+@dataclass(frozen=True)
 class Source:
     """An operand in global memory.
 
@@ -82,6 +106,7 @@ class Source:
         start: where the part of this block's item begins.
         starts: what ``start`` is a sum of multiples of.
         lines, terms: how it is walked.
+        windows: dims beyond whose ends it is read.
     """
 
     buffer: SSAValue
@@ -90,6 +115,7 @@ class Source:
     starts: Sequence[Dim]
     lines: Walk
     terms: Walk
+    windows: Sequence[Window] = ()
 
     @property
     def size(self) -> int:
@@ -123,6 +149,8 @@ class _Piece:
     offset: Dim = 0
     inside: SSAValue | None = None
     exists: SSAValue | None = None
+    places: Sequence[Dim] = ()
+    """Where the line is along each window."""
 
 
 @dataclass
@@ -187,7 +215,9 @@ class Stage:
             if self.inner * self.outer % (unit * threads):
                 piece.exists = e.compare("slt", outer, self.outer)
             at = bound(e, self.first + line)
-            piece.offset = bound(e, self.source.start + self.source.lines.offset(e, at))
+            indices = [bound(e, i) for i in self.source.lines.indices(e, at)]
+            piece.offset = bound(e, self.source.start + self.source.lines.offset(indices))
+            piece.places = [bound(e, dot(indices, w.lines) - w.low) for w in self.source.windows]
             if self.source.lines.extent % self.lines != 0:
                 piece.inside = e.compare("slt", at, self.source.lines.extent)
             pieces.append(piece)
@@ -196,14 +226,18 @@ class Stage:
     def begin(self, slot: Dim, first: Dim) -> list[SSAValue]:
         """Begin to bring the tile of the terms from ``first`` on into ``slot``; gives what `end` stores."""
         e, held = self.e, list[SSAValue]()
-        known: dict[Dim, tuple[Dim, SSAValue | None]] = {}
+        known: dict[Dim, tuple[Dim, SSAValue | None, list[Dim]]] = {}
         for piece in self._pieces:
             if piece.term not in known:
                 term = bound(e, first + piece.term)
                 fits = self.source.terms.extent % self.tile.depth == 0
                 within = None if fits else e.compare("slt", term, self.source.terms.extent)
-                known[piece.term] = (bound(e, self.source.terms.offset(e, term)), within)
-            offset, within = known[piece.term]
+                indices = [bound(e, i) for i in self.source.terms.indices(e, term)]
+                places = [bound(e, dot(indices, w.terms)) for w in self.source.windows]
+                known[piece.term] = bound(e, self.source.terms.offset(indices)), within, places
+            offset, within, places = known[piece.term]
+            for window, line, place in zip(self.source.windows, piece.places, places, strict=True):
+                within = both(e, within, e.compare("ult", line + place, window.extent))  # also where it is negative
             held += self._move(piece, piece.offset + offset, slot, both(e, piece.inside, within))
         return held
 
