@@ -132,7 +132,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(given: argparse.Namespace) -> int:
+    from tfc.codegen.gpu.targets import is_gpu
+
     form, output = _destination(given)
+    of_kernels = form == "ptx" or (form == "llvm" and is_gpu(given.target, None))
     options = _options(given, output)
     if output != "-" and form not in (*STAGES, "ptx"):
         from tfc.codegen.artifact.write import check_output
@@ -143,11 +146,11 @@ def _run(given: argparse.Namespace) -> int:
         if form in STAGES:
             _emit_module(given, options, form, output, progress)
             return 0
-        if form == "ptx":
+        if of_kernels:
             from tfc.cli.emission import emit_kernels
 
             module = _lowered(given, options, STAGES["kernel"], progress)
-            write_output(output, emit_kernels(module, form, None, options.gpu))
+            write_output(output, emit_kernels(module, form, "nvptx64", options.gpu))
             return 0
         binary = _compiled(given, options, progress)
         compiled = time.perf_counter()
