@@ -10,11 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_transfers import check_compiled
+from control_programs import random_program
+from test_transfers import check_compiled, on_devices
 
 import tfc as tf
+from tfc.compiler import load, lower
+from tfc.devices import Placement
 from tfc.emulator.driver import Driver
+from tfc.options import Options
 from tfc.runtime import cuda
+from tfc.runtime.cuda import DeviceArray
+from tfc.runtime.interpreter import interpret
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +95,30 @@ def test_loops_and_branches_go_from_device_to_device() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_random_graphs_on_two_devices_are_those_on_one(seed: int) -> None:
     check_compiled(Random(seed), ("/cpu:0", "/gpu:0"), gpu="sm_90")
+
+
+@pytest.mark.parametrize("seed", [2, 5, 6])
+@pytest.mark.parametrize("device", ["/cpu:1", "/gpu:0"])
+def test_random_control_flow_on_two_devices(
+    seed: int, device: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Branches and loops in each other, with variables and rows of arrays: some are decided when they are compiled."""
+    module = on_devices(Random(seed), random_program(seed), ["/cpu:0", device])
+    inputs = [random(3, 4), random(4), np.array(seed % 4, np.int32)]
+    left = {"u": random(3, 4), "v": random(4)}
+    state, held = dict(left), {}
+    expected = [v for v in interpret(module.clone(), inputs, state) if v is not None]
+    gpu = "sm_90" if "gpu" in device else None
+    placement = Placement(cpus=2, gpus=1 if gpu else 0)
+    program = load(lower(module, Options(placement=placement, gpu=gpu, check_effects="order")))
+    for k, port in enumerate(program.manifest.variables):
+        held[port.name] = DeviceArray.of(left[port.name]) if port.memory else left[port.name].copy()
+        program.bind_variable(k, held[port.name])
+    for got, wanted in zip(program.run(inputs), expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+    for name, value in held.items():
+        array = value.numpy() if isinstance(value, DeviceArray) else value
+        np.testing.assert_allclose(array, state[name], rtol=1e-4, atol=1e-5)
 
 
 def test_models_are_placed_by_costs_and_by_devices(gpu: Driver, tmp_path: Path) -> None:

@@ -240,8 +240,10 @@ def _read_before(loop: WhileOp) -> None:
             if name in assigned:
                 continue
             emit = Emitter(loop)
-            handle = emit(VariableOp(name, op.value.type))
-            read = ReadOp(handle, tokens)
+            variable = VariableOp(name, op.value.type)
+            assert isinstance(op.handle.owner, VariableOp), "handles come from variables"
+            variable.attributes = dict(op.handle.owner.attributes)
+            read = ReadOp(emit(variable), tokens)
             emit.add(read)
             read.location = op.location
             replace_value(op.value, add_invariant(loop, read.value, region.block))

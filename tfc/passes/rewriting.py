@@ -10,7 +10,7 @@ it does not apply; what it emits stands before the operation. It changes nothing
 so the driver alone keeps the worklist, the locations, the name hints and the dead code:
 
 * every emitted operation has the location of the operation that the rule replaces, and its
-  discardable attributes (its device);
+  discardable attributes (its device); what touches a variable has those of the variable;
 * a result's name hint goes to the value that replaces it;
 * an operation without a use left is erased at once, so "has one use" means what it says;
 * a rule that goes round in circles is reported by name, never a hang.
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import typing
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -32,9 +32,11 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import LocationAttr, ModuleOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 
+from tfc.dialects.tfc.state import VariableOp
+from tfc.dialects.tfc.types import ResourceType
 from tfc.errors import InternalError
 from tfc.location import UNKNOWN, describe, stamp
 from tfc.passes.effects import is_dead
@@ -62,11 +64,18 @@ class Emitter:
         assert block is not None, "a rule sees attached operations only"
         _stamp(op, self.anchor.location)
         for part in op.walk() if op.regions else (op,):
-            for name, attribute in self.anchor.attributes.items():  # its device, above all
+            for name, attribute in self._inherited(part).items():  # its device, above all
                 part.attributes.setdefault(name, attribute)
         block.insert_op_before(op, self.anchor)
         self.made.append(op)
         return op.results
+
+    def _inherited(self, op: Operation) -> Mapping[str, Attribute]:
+        """What is said of ``op``: the same as of the anchor, but of what touches a variable as of the variable."""
+        if not self.anchor.attributes or isinstance(op, VariableOp):
+            return {}
+        handle = next((o.owner for o in op.operands if isinstance(o.type, ResourceType)), self.anchor)
+        return handle.attributes if isinstance(handle, Operation) else {}
 
     def undo(self) -> None:
         for op in reversed(self.made):
