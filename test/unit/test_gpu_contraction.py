@@ -28,7 +28,7 @@ from tfc.codegen.schedule.gpu.blocks import Problem, Tile
 from tfc.dialects.tfc.base import TensorOp
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.contraction import DotOp
-from tfc.dialects.tfc.elementwise import AddOp, NegOp
+from tfc.dialects.tfc.elementwise import AddOp, CastOp, NegOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.shape import BroadcastOp, PadOp, ReshapeOp
@@ -271,6 +271,23 @@ def test_the_same_bits_whatever_runs_first() -> None:
     module = packed(MATMUL, x, w)
     first, second = (execute(module, x, w, cpu="sm_90", dims={}) for _ in range(2))
     assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("cpu", ["sm_75", "sm_80"])
+def test_rounding_to_bf16(cpu: str) -> None:
+    """The bits that a CPU computes, by one instruction where there is one."""
+    bits = np.random.default_rng(0).integers(0, 1 << 32, 2000, dtype=np.uint64).astype(np.uint32)
+    special = np.array([0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 3.4e38, 1.00390625, 1.01171875], np.float32)
+    x = np.concatenate([bits.view(np.float32), special])
+    narrow = element_of(np.dtype(BF16))
+    runner = GpuRunner(fusion("nest", [tensor_type(x.shape, element_of(x.dtype))], lambda v: [CastOp(v, narrow)]), cpu)
+    assert ("cvt.rn.bf16.f32" in runner.ptx) == (cpu == "sm_80")
+    (got,) = runner(x)
+    with np.errstate(all="ignore"):
+        want = x.astype(BF16)
+    number = ~np.isnan(x)
+    assert (got[number].view(np.uint16) == want[number].view(np.uint16)).all()
+    assert np.isnan(got[~number].astype(np.float32)).all()
 
 
 # Tiles

@@ -36,6 +36,9 @@ def from_bf16(code: Code, kind: Kind, x: str) -> str:
 
 def to_bf16(code: Code, kind: Kind, x: str) -> str:
     """Round the f32 ``x``: add half of the last kept bit, and what breaks ties to even."""
+    if code.target.isa.brain:
+        brain = kind.of("bfloat")
+        return code.bitcast(brain, code.cast("fptrunc", kind, x, brain), kind.of("i16"))
     whole = kind.bits
     bits = code.bitcast(kind, x, whole)
     upper = code.op(f"lshr {whole.text} {bits}, {literal(whole, 16)}")

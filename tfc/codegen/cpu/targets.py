@@ -32,6 +32,7 @@ class Isa:
         registers: how many vector registers there are.
         masked: least width in bits of elements that masked loads and stores take; 0: none do.
         half: whether f16 <-> f32 are instructions.
+        brain: whether f32 -> bf16 is one that rounds to even, subnormal numbers too.
         rounding: whether floor, ceil and roundeven are instructions.
         fma: whether a fused multiply-add is one instruction.
         gather: whether gather instructions pay against loads of single lanes.
@@ -47,6 +48,7 @@ class Isa:
     registers: int
     masked: int = 0
     half: bool = False
+    brain: bool = False
     rounding: bool = True
     fma: bool = True
     gather: bool = False

@@ -8,7 +8,7 @@ PTX is text that a GPU's driver translates for itself, so a name says the least 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tfc.codegen.cpu.targets import Isa
 from tfc.errors import OptionError, nearest
@@ -94,7 +94,8 @@ class GpuTarget:
         if name not in GPUS:
             help = nearest(name, list(GPUS)) or f"known: {', '.join(GPUS)}"
             raise OptionError(f"unknown GPU {name!r}", help=help)
-        return cls(name, GPUS[name])
+        gpu = GPUS[name]
+        return cls(name, gpu, isa=replace(GPU_ISA, brain=gpu.tensor_bf16))
 
     @property
     def arch(self) -> str:
