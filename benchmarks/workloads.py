@@ -102,6 +102,16 @@ def lstm(steps: int, batch: int, hidden: int) -> Workload:
     return Workload("lstm", title, lambda f, v: f.lstm(v["x"], shape, hidden), inputs, flops, moved)
 
 
+def attention(length: int, heads: int = 12, part: int = 64) -> Workload:
+    """Of every token to all, from queries, keys and values."""
+    inputs = {name: normal(18 + k, 1, heads, length, part) for k, name in enumerate("qkv")}
+    return Workload(
+        f"attention{length}", f"attention of {length} tokens, {heads} heads of {part}",
+        lambda f, v: f.attention(v["q"], v["k"], v["v"], part),
+        inputs, 4.0 * heads * length**2 * part, 16.0 * heads * length * part,
+    )  # fmt: skip
+
+
 def tiny(n: int) -> Workload:
     """The cost of a call."""
     inputs = {"x": normal(15, n), "w": normal(16, n), "b": normal(17, n)}
@@ -133,6 +143,8 @@ WORKLOADS: dict[str, Callable[[], Workload]] = TABLE | {
     "matmul256": lambda: matmul(256),
     "matmul512": lambda: matmul(512),
     "matmul2048": lambda: matmul(2048),
+    "attention512": lambda: attention(512),
+    "attention2048": lambda: attention(2048),
     "dense1": lambda: dense(1, 2048),
     "dense128": lambda: dense(128, 1024),
     **{f"dense{n}": lambda n=n: dense(n, n) for n in (256, 512, 1024, 2048)},

@@ -364,4 +364,3 @@ class _Generator:
 def _largest(kind: Attribute) -> float:
     """The largest finite number of a type."""
     return sys.float_info.max if isinstance(kind, Float64Type) else 3.4028234663852886e38
-
