@@ -17,3 +17,12 @@ func.func @argsort_c1_axis(%a0: tensor<3xf32>) {
   %1 = tfc.argsort %a0 along 1 descending : tensor<3xf32> -> tensor<3xi64>
   func.return
 }
+
+// -----
+
+// A pass of a sort takes keys and places in one integer.
+// CHECK: error: 'tfc.merge_runs' (C1): expected i64 of rank 1 or more, and one i32, got tensor<3xi32> and tensor<i32>
+func.func @merge_runs_c1(%a0: tensor<3xi32>, %a1: tensor<i32>) {
+  %1 = tfc.merge_runs %a0 runs %a1 : tensor<3xi32>, tensor<i32> -> tensor<3xi32>
+  func.return
+}
