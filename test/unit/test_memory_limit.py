@@ -78,7 +78,7 @@ def test_random_graphs_stay_what_they_are(chance: random.Random, size: int, part
     recomputation = Recomputation(tasks, [chance.choice([None, 1.0, 5.0]) for _ in range(size)])
     steps = recomputation.run(range(size), int(most * part))
     replay(tasks, steps)
-    assert recomputation.peak(steps) <= most or recomputation.peak(steps) == most
+    assert recomputation.peak(steps) <= most
     assert {s.task for s in steps} == set(range(size))
 
 

@@ -80,3 +80,21 @@ func.func @contract_c2(%a0: tensor<3x5xf32>, %a1: tensor<5x6xf32>) {
   %2 = tfc.contract %a0, %a1, 0 over <"row 3 x=5 y=6", "depth 5 x=1 w=6", "panel 2 w=4 y=4", "column 6 w=1 y=1"> : tensor<3x5xf32>, tensor<5x6xf32> -> tensor<3x6xf32>
   func.return
 }
+
+// -----
+
+// Only factors of f32 have bits to lose.
+// CHECK: error: 'tfc.contract' (C3): expected tf32 of f32, got f64
+func.func @contract_c3(%a0: tensor<3x5xf64>, %a1: tensor<5x6xf64>) {
+  %2 = tfc.contract %a0, %a1, 4 over <"row 3 x=5 y=6", "depth 5 x=1 w=6", "panel 2 w=4 y=4", "column 6 w=1 y=1"> precision "tf32" : tensor<3x5xf64>, tensor<5x6xf64> -> tensor<3x6xf64>
+  func.return
+}
+
+// -----
+
+// Padding is of every dim.
+// CHECK: error: 'tfc.contract' (C4): expected 2 numbers from 0 on, got (1,)
+func.func @contract_c4(%a0: tensor<3x5xf32>, %a1: tensor<5x6xf32>) {
+  %2 = tfc.contract %a0, %a1, 4 over <"row 3 x=5 y=6", "depth 5 x=1 w=6", "panel 2 w=4 y=4", "column 6 w=1 y=1"> low [1] : tensor<3x5xf32>, tensor<5x6xf32> -> tensor<3x6xf32>
+  func.return
+}

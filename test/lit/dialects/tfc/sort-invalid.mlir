@@ -2,7 +2,7 @@
 
 // Sorting: each constraint of its docstring, broken once.
 
-// How many stages there are depends on the extent.
+// How many passes there are depends on the extent.
 // CHECK: error: 'tfc.argsort' (C1): expected an axis below 1 of an extent that is a number, got 0 of [n]
 func.func @argsort_c1(%a0: tensor<?xf32, #tfc.dims<["n"]>>) {
   %1 = tfc.argsort %a0 along 0 : tensor<?xf32, #tfc.dims<["n"]>> -> tensor<?xi64, #tfc.dims<["n"]>>
