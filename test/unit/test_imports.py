@@ -19,7 +19,8 @@ FORBIDDEN = {
     "codegen": ("passes", "graph", "frontend", "cli", "compiler", "model"),
     "frontend": ("passes", "codegen", "runtime", "graph", "cli"),
     "checkpoint": ("dialects", "passes", "codegen", "graph", "frontend", "cli", "compiler", "model"),
-    "runtime": ("passes", "graph", "frontend", "cli"),
+    "runtime": ("passes", "graph", "frontend", "cli", "emulator"),
+    "emulator": ("dialects", "passes", "graph", "frontend", "cli", "compiler", "model"),
 }
 """For each folder, the parts of tfc that it imports nowhere."""
 
