@@ -183,6 +183,29 @@ def test_a_loop_on_the_gpu() -> None:
         np.testing.assert_array_equal(session.run(y, {x: np.array([1, 2, 3], np.float32)}), [32, 64, 96])
 
 
+def test_what_a_graph_asserts_is_read_back() -> None:
+    x = tf.placeholder(tf.float32, [3])
+    with tf.control_dependencies([tf.Assert(tf.reduce_all(x > 0), [x])]):
+        y = tf.identity(x) * 2.0
+    model = tf.compile(y, device="gpu")
+    np.testing.assert_array_equal(model(np.ones(3, np.float32)), np.full(3, 2.0))
+    with pytest.raises(RunError, match=r"assertion failed: \[-1 2 3\]"):
+        model(np.array([-1, 2, 3], np.float32))
+
+
+def test_a_checkpoint_of_variables_on_the_gpu(tmp_path: Path) -> None:
+    with tf.device("/gpu:0"):
+        v = tf.Variable(random(3, 2), name="v")
+        clear = tf.assign(v, tf.zeros([3, 2]))
+    saver = tf.train.Saver()
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        path = saver.save(session, tmp_path / "model")
+        session.run(clear)
+        saver.restore(session, path)
+        np.testing.assert_array_equal(session.run(v), random(3, 2))
+
+
 # Artifacts.
 
 
