@@ -15,7 +15,6 @@ from tfc.emulator.translate import FLOATS, Rule, Translator
 
 _PARTS = {"f16x2": "f16", "bf16x2": "bf16", "f32x2": "f32"}
 _ROUNDINGS = {"rz", "rm", "rp"}
-_NAN = {"f32": "2147483647", "f64": "9223372036854775807", "f16": "32767", "bf16": "32767"}
 
 TO_BFLOAT = """define internal i16 @bfloat.of.float(float %x) alwaysinline {
   %bits = bitcast float %x to i32

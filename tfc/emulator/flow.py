@@ -25,7 +25,7 @@ from tfc.emulator.syntax import (
 )
 
 WAITING = {"bar", "barrier", "shfl", "vote", "match", "redux", "mma", "ldmatrix", "stmatrix", "movmatrix", "elect"}
-"""Instructions at which a thread waits for others; those of ``mbarrier`` are told apart by a modifier."""
+"""Instructions at which a thread waits for others; it only passes at ``bar.arrive``."""
 
 _NO_RESULT = {
     "st", "red", "bra", "brx", "cp", "membar", "fence", "ret", "exit", "trap", "prefetch", "prefetchu", "nanosleep",
@@ -40,7 +40,7 @@ def waits(op: Instruction) -> bool:
     """Whether a thread leaves its function at ``op``, to enter it again behind it."""
     if op.name in ("bar", "barrier"):
         return "arrive" not in op.modifiers
-    return op.name in WAITING or (op.name == "mbarrier" and "try_wait" in op.modifiers)
+    return op.name in WAITING
 
 
 def inlined(module: Module, function: Function, depth: int = 0) -> Function:
@@ -123,7 +123,6 @@ class Flow:
         self.blocks = self._split()
         self.waits = any(waits(i) for block in self.blocks for i in block)
         self.kept = self._kept() if self.waits else set[str]()
-        self.memory = [v for v in function.variables if v.space == "param"]
 
     def _split(self) -> list[list[Instruction]]:
         blocks: list[list[Instruction]] = [[]]

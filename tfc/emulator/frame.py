@@ -42,8 +42,8 @@ FIELDS = {
 WORDS = 8
 """How many words of 4 bytes a thread can show to others at once."""
 
-RUNS, WARP, BLOCK, DONE, POLLS = range(5)
-"""States of a thread: it runs, waits for its warp, waits at a barrier, has left the kernel, or asks once more."""
+RUNS, WARP, BLOCK, DONE = range(4)
+"""States of a thread: it runs, waits for its warp, waits at a barrier, or has left the kernel."""
 
 QUEUE = 256
 """Asynchronous copies of a thread that can be under way."""
@@ -53,6 +53,6 @@ QUEUED = 32
 
 (
     OK, OUTSIDE, MISALIGNED, UNINITIALISED, READ_AFTER_WRITE, WRITE_AFTER_READ, WRITE_AFTER_WRITE,
-    OUTSIDE_SHARED, WARP_DIVERGED, BARRIER_DIVERGED, QUEUE_FULL, TRAP, LOOPS, OUTSIDE_LOCAL,
-) = range(14)  # fmt: skip
+    OUTSIDE_SHARED, WARP_DIVERGED, BARRIER_DIVERGED, QUEUE_FULL, TRAP, OUTSIDE_LOCAL,
+) = range(13)  # fmt: skip
 """What a launch can fail with."""

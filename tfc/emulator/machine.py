@@ -474,14 +474,10 @@ def _launcher() -> Any:
     words |= {f"f_{n}": o for n, o in FIELDS.items()}
     words |= {n: getattr(frame, n) for n in dir(frame) if n.isupper() and isinstance(getattr(frame, n), int)}
     text = files("tfc.emulator").joinpath("runtime.ll").read_text("utf-8")
-    engine = _loaded(_substituted(text, words))
+    engine = _loaded(Template(text).substitute(words))
     for line in _HELPERS.splitlines():
         if line.startswith("declare") and "@llvm" not in line:
             name = line.split("@")[1].split("(")[0]
             binding().add_symbol(name, engine.get_function_address(name))
     return ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)(engine.get_function_address("launch"))
 
-
-def _substituted(text: str, words: Mapping[str, Any]) -> str:
-    """The text with its words filled in; a comma or bracket ends a word."""
-    return Template(text).substitute(words)
