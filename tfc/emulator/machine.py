@@ -473,7 +473,7 @@ def _launcher() -> Any:
     words: dict[str, Any] = FIELDS | SLOT
     words |= {f"f_{n}": o for n, o in FIELDS.items()}
     words |= {n: getattr(frame, n) for n in dir(frame) if n.isupper() and isinstance(getattr(frame, n), int)}
-    text = files("tfc.emulator").joinpath("runtime.ll").read_text("utf-8")
+    text = "".join(files("tfc.emulator").joinpath(f"{part}.ll").read_text("utf-8") for part in ("checks", "runtime"))
     engine = _loaded(Template(text).substitute(words))
     for line in _HELPERS.splitlines():
         if line.startswith("declare") and "@llvm" not in line:
