@@ -497,7 +497,8 @@ def test_panels_begin_a_line(k: int, n: int) -> None:
     w[...] = numbers(k, n)
     module = check(MATMUL, numbers(50, k), w, constant=True)
     (panels,) = (o.value.data.array for o in module.walk() if isinstance(o, ConstantOp))
-    assert panels.ndim == 3 and panels.ctypes.data % 64 == 0
+    assert panels.ndim == 3
+    assert panels.ctypes.data % 64 == 0
 
 
 def test_axes_text_is_read_back() -> None:

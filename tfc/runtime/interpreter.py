@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -139,8 +140,8 @@ def _put_sizes(op: Operation, sizes: Mapping[str, int]) -> None:
 
 
 def _sized_axis(axis: Axis, sizes: Mapping[str, int]) -> Axis:
-    extent, *moves = (substitute(d, sizes) for d in (axis.extent, axis.x, axis.w, axis.y))
-    return Axis(axis.role, extent, *moves)
+    extent, x, w, y = (substitute(d, sizes) for d in (axis.extent, axis.x, axis.w, axis.y))
+    return replace(axis, extent=extent, x=x, w=w, y=y)
 
 
 class _Run:
