@@ -114,6 +114,7 @@ class NumpyAccess:
         body: Callable[[Sequence[Dim], Sequence[SSAValue]], Sequence[SSAValue]],
         *,
         combine: Callable[[SSAValue, SSAValue], SSAValue] | None = None,
+        merge: Callable[[Sequence[SSAValue], Sequence[SSAValue]], Sequence[SSAValue]] | None = None,
     ) -> Sequence[SSAValue]:
         carried = list(start)
         for index in np.ndindex(*(int(str(n)) for n in extents)):
