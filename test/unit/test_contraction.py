@@ -497,7 +497,7 @@ def test_panels_begin_a_line(k: int, n: int) -> None:
     w[...] = numbers(k, n)
     module = check(MATMUL, numbers(50, k), w, constant=True)
     (panels,) = (o.value.data.array for o in module.walk() if isinstance(o, ConstantOp))
-    assert panels.ndim == 3
+    assert k * n <= panels.size < k * (n + 16)
     assert panels.ctypes.data % 64 == 0
 
 

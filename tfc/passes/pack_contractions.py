@@ -44,7 +44,7 @@ from tfc.dialects.tfc.convolution_gradient import ConvBackpropFilterOp
 from tfc.dialects.tfc.elementwise import CastOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.reduce import ReduceOp
-from tfc.dialects.tfc.shape import PadOp, ReshapeOp, TransposeOp
+from tfc.dialects.tfc.shape import ConcatOp, PadOp, ReshapeOp, SliceOp, TransposeOp
 from tfc.dialects.tfc.transfer import device_of
 from tfc.dialects.tfc.types import Array, LiteralAttr, Shape, dtype_of, element, is_float, shape_of
 from tfc.dims import Dim, product
@@ -238,12 +238,14 @@ def contract(
     zero = LiteralAttr.splat(0, dtype_of(element(x)))
     row = row_axis(joined(found.outer))
     lanes = lane_count(target, element(x), row, found.columns)
-    form = layout(w, found)
+    form, last = layout(w, found), None
     if form == "panels":
+        last = narrow(found.columns, lanes, tiles.vector_lanes(target, element(x)))
         key = (w, tuple(found.parts), tuple(found.order), lanes)
         if key not in packed:
-            packed[key] = panels(folding(emit), w, found, lanes)
-        w, found = packed[key], relaid(found, lanes)
+            fold, what = folding(emit), (w, found, lanes)
+            packed[key] = panels(fold, *what) if last is None else trimmed(fold, *what, last)
+        w, found = packed[key], relaid(found, lanes, last)
     elif form == "rows":
         w, found = rows_by_columns(emit, w, found), relaid(found, None)
         found = replace(found, stride=1)
@@ -267,7 +269,7 @@ def contract(
     ]
     shape = shape_of(op.result)
     if pieces == 1:
-        return emit(ContractOp(x, w, shape, axes, lanes, packed=form == "panels"))
+        return emit(ContractOp(x, w, shape, axes, lanes, packed=form == "panels", last=last))
     parts = emit(ContractOp(x, w, (pieces, *shape), axes, lanes))
     return emit(ReduceOp(parts, "sum", [0]))
 
@@ -414,6 +416,31 @@ def panels(emit: Emit, w: SSAValue, found: Sum, lanes: int) -> SSAValue:
     return w if perm == sorted(perm) else emit(TransposeOp(w, perm))
 
 
+def narrow(columns: Dim, lanes: int, native: int) -> int | None:
+    """The lanes of the last panel, where whole vectors of its columns are fewer than ``lanes``."""
+    if not isinstance(columns, int) or columns <= lanes or columns % lanes == 0:
+        return None
+    needed = -(-(columns % lanes) // native) * native
+    return needed if needed < lanes else None
+
+
+def trimmed(emit: Emit, w: SSAValue, found: Sum, lanes: int, last: int) -> SSAValue:
+    """`panels` of which the last has ``last`` lanes: ``[own batches, all panels one after the other]``."""
+    assert isinstance(found.columns, int), "panels are made of columns that are known"
+    rows, columns = rows_by_columns(emit, w, found), found.columns
+    own, depth, _ = shape_of(rows)
+    whole = columns // lanes * lanes
+    # Both are made before one is folded: what nobody uses any more is given up then.
+    ends = [(0, whole), (whole, columns - whole)]
+    body, rest = map(emit, [SliceOp(rows, [0, 0, a], [own, depth, size], [1, 1, 1]) for a, size in ends])
+    zero = emit(ConstantOp(LiteralAttr.splat(0, dtype_of(element(w)))))
+    rest = emit(PadOp(rest, zero, [0, 0, 0], [0, 0, last - (columns - whole)]))
+    cut = emit(ReshapeOp(body, [own, depth, whole // lanes, lanes]))
+    parts = emit(TransposeOp(cut, [0, 2, 1, 3])), rest
+    flat = [emit(ReshapeOp(p, [own, product(shape_of(p)[1:])])) for p in parts]
+    return emit(ConcatOp(flat, 1))
+
+
 def folding(emit: Emit) -> Emit:
     """``emit``, but operations on constants become constants at once."""
     steps: set[SSAValue] = set()
@@ -456,10 +483,11 @@ def taken_apart(emit: Emit, w: SSAValue, found: Sum) -> SSAValue:
     return w if found.parts == shape_of(w) else emit(ReshapeOp(w, found.parts))
 
 
-def relaid(found: Sum, lanes: int | None) -> Sum:
-    """``found`` with the strides of ``[own batches, depth, columns]``, in panels of ``lanes``."""
+def relaid(found: Sum, lanes: int | None, last: int | None = None) -> Sum:
+    """``found`` with the strides of ``[own batches, depth, columns]``, in panels of ``lanes``, the last of ``last``."""
     wide: Dim = found.columns if lanes is None else lanes
     whole = found.columns if lanes is None else tiles.ceil(found.columns, lanes) * lanes
+    whole -= 0 if lanes is None or last is None else lanes - last
     inner = [
         replace(a, w=s * wide)
         for a, s in zip(found.inner, strides([a.extent for a in found.inner]), strict=True)

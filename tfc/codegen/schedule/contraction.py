@@ -98,7 +98,7 @@ class _Generator:
         self.own = [a for a in axes.of("batch") if a.w != 0]
         self.shared = [a for a in axes.of("batch") if a.w == 0]
         self.lanes = contract.lanes.value.data
-        self.parts = parts_of(self.lanes)
+        self.parts, self.apart = parts_of(self.lanes), self.lanes  # a last panel may be narrower
         self.stored: Attribute = storage(element(contract.x))
         self.kind: Attribute = compute_type(element(contract.result))
         self.native = tiles.vector_lanes(target, self.kind)
@@ -244,18 +244,20 @@ class _Generator:
             body()
             return
 
-        def of(lanes: int, whole: bool) -> Callable[[], Sequence[SSAValue]]:
+        assert self.contract.narrow >= needed, "a last panel has room for its columns"
+
+        def of(lanes: int, whole: bool, apart: int) -> Callable[[], Sequence[SSAValue]]:
             def run() -> Sequence[SSAValue]:
                 self.parts = self.results.parts = parts_of(lanes)
-                self.whole = whole
+                self.whole, self.apart = whole, apart
                 body()
-                self.parts, self.whole = parts_of(self.lanes), False
+                self.parts, self.whole, self.apart = parts_of(self.lanes), False, self.lanes
                 return ()
 
             return run
 
         last = self.e.compare("eq", panel, panels - 1)
-        self.e.branch(last, of(needed, left == needed), of(self.lanes, True))
+        self.e.branch(last, of(needed, left == needed, self.contract.narrow), of(self.lanes, True, self.lanes))
 
     @contextmanager
     def _each_panel(self, group: Dim) -> Generator[Dim]:
@@ -345,11 +347,11 @@ class _Generator:
     def _panel(self, own: Sequence[Dim], panel: Dim, chunk: Chunk) -> Operand:
         """The panel as the sum reads it: where it stands, or a copy of its chunk."""
         start = dot([*own, panel], [*(a.w for a in self.own), self.panel.w])
-        start = self._bound(start) + chunk.w
-        moves = [a.w for a in self.sum.inner]
+        start = self._bound(start) + chunk.w * self.apart // self.lanes
+        moves = [a.w * self.apart // self.lanes for a in self.sum.inner]
         if not self.blocking.copies_w:
             return Operand(self.w, self.stored, start, 0, moves)
-        compact = self._compact(self.lanes)
+        compact = self._compact(self.apart)
         copy = copy_along if self.columns.w == 1 else copy_across
         whole = self.whole or self.contract.packed
         valid = None if whole else self._bound(self.columns.extent - panel * self.lanes)
@@ -357,7 +359,7 @@ class _Generator:
         def run(source: Dim, place: Dim, low: Dim, high: Dim) -> None:
             copy(
                 self.e, (self.w, self.stored, source), (self.copied_w, self.kind, place), (low, high),
-                lanes=self.lanes, move=moves[-1], lane_move=self.columns.w, valid=valid, native=self.native,
+                lanes=self.apart, move=moves[-1], lane_move=self.columns.w, valid=valid, native=self.native,
             )  # fmt: skip
 
         self._each_run(chunk, run, moves, compact, start, -(chunk.low * compact[0]))

@@ -129,6 +129,7 @@ class ContractOp(TensorOp):
     (C2) There is one row, depth, panel and column axis, and ``lanes`` is at least 1.
     (C3) ``precision`` is "tf32", and the elements are f32; or it is left out.
     (C4) ``low`` has an entry for each dim of ``x``, at least 0, and is left out of bytes; axes name dims of ``x`` where it is given.
+    (C5) ``last`` is from 1 to below ``lanes``, and of a packed ``w``.
     """
 
     name = "tfc.contract"
@@ -139,9 +140,11 @@ class ContractOp(TensorOp):
     packed = opt_prop_def(UnitAttr)
     precision = opt_prop_def(StringAttr)
     low = opt_prop_def(IntList)
+    last = opt_prop_def(Integer)
     result = result_def(Tensor)
     assembly_format = (
-        "$x `,` $w `,` $lanes `over` $axes (`packed` $packed^)? (`precision` $precision^)? (`low` $low^)? attr-dict "
+        "$x `,` $w `,` $lanes `over` $axes (`packed` $packed^)? (`last` $last^)? (`precision` $precision^)? "
+        "(`low` $low^)? attr-dict "
         "`:` type($x) `,` type($w) `->` type($result)"
     )
 
@@ -157,8 +160,10 @@ class ContractOp(TensorOp):
         precision: str = "",
         sums: Attribute | None = None,
         low: Sequence[int] = (),
+        last: int | None = None,
     ) -> None:
-        """``sums``: the element type of the result, where it is not that of ``x``."""
+        """``sums``: the element type of the result, where it is not that of ``x``; ``last``: the lanes of the last panel
+        of a packed ``w``, where they are fewer."""
         x, w = SSAValue.get(x), SSAValue.get(w)
         properties: dict[str, Attribute | None] = {
             "lanes": integer(lanes),
@@ -166,6 +171,7 @@ class ContractOp(TensorOp):
             "packed": UnitAttr() if packed else None,
             "precision": StringAttr(precision) if precision else None,
             "low": ints(low) if low else None,
+            "last": None if last is None else integer(last),
         }
         kind = sums or (element_of(np.int32) if element(x) == BYTE else element(x))
         self.construct([x, w], properties, [tensor_type(shape, kind)])
@@ -175,12 +181,18 @@ class ContractOp(TensorOp):
         return ContractOp(
             self.x, self.w, shape, axes, self.lanes.value.data, packed=self.packed is not None,
             precision=self.precision.data if self.precision else "", sums=element(self.result), low=self.padding,
+            last=None if self.last is None else self.narrow,
         )  # fmt: skip
 
     @property
     def padding(self) -> Sequence[int]:
         """Zeros before each dim of ``x``; empty where it is read as it is."""
         return tuple(self.low.get_values()) if self.low is not None else ()
+
+    @property
+    def narrow(self) -> int:
+        """Lanes of the last panel of ``w``."""
+        return (self.lanes if self.last is None else self.last).value.data
 
     @property
     def terms(self) -> int:
@@ -204,6 +216,8 @@ class ContractOp(TensorOp):
             kind = self.precision.data if isinstance(x, Float32Type) else str(x)
             require(kind == "tf32", self, "C3", "tf32 of f32", kind)
         self._check_padding()
+        narrow = self.last is None or (0 < self.narrow < self.lanes.value.data and self.packed is not None)
+        require(narrow, self, "C5", f"a last panel of less than {self.lanes.value.data} packed lanes", self.narrow)
         return [self.result.type]  # where the axes lie in the result is known from its type alone
 
     def _check_padding(self) -> None:
@@ -231,6 +245,20 @@ class ContractOp(TensorOp):
         ]
         return padded, moved
 
+    def _filled(self, w: Array, axes: AxesAttr) -> tuple[Array, AxesAttr]:
+        """``w`` with a last panel as wide as the others, and the axes as they move in it."""
+        lanes, last, panel = self.lanes.value.data, self.narrow, axes.one("panel")
+        depth, panels = _size(panel.w) // lanes, _size(panel.extent)
+        wide = (panels - 1) * lanes
+        rows = w.reshape(-1, depth * (wide + last))
+        end = np.zeros((len(rows), depth, lanes), w.dtype)
+        end[:, :, :last] = rows[:, depth * wide :].reshape(len(rows), depth, last)
+        filled = np.concatenate([rows[:, : depth * wide], end.reshape(len(rows), -1)], 1)
+        own = [
+            replace(a, w=_size(a.w) // (wide + last) * panels * lanes) if a.role == "batch" else a for a in axes.data
+        ]
+        return filled, AxesAttr(tuple(own))
+
     def reference(self, *args: Array) -> Array:
         lanes, axes = self.lanes.value.data, self.axes
         if self.terms > 1:
@@ -238,6 +266,9 @@ class ContractOp(TensorOp):
         if self.low is not None:
             x, moved = self._padded(args[0])
             args, axes = (x, args[1]), AxesAttr(tuple(moved))
+        if self.last is not None:
+            w, axes = self._filled(args[1], axes)
+            args = (args[0], w)
         kind = np.float32 if args[0].dtype.itemsize == 2 else args[0].dtype
         x, w = (a.astype(kind).ravel() for a in args)
         apart = _size(axes.one("column").w)

@@ -98,3 +98,12 @@ func.func @contract_c4(%a0: tensor<3x5xf32>, %a1: tensor<5x6xf32>) {
   %2 = tfc.contract %a0, %a1, 4 over <"row 3 x=5 y=6", "depth 5 x=1 w=6", "panel 2 w=4 y=4", "column 6 w=1 y=1"> low [1] : tensor<3x5xf32>, tensor<5x6xf32> -> tensor<3x6xf32>
   func.return
 }
+
+// -----
+
+// Only packed panels have a last one of their own.
+// CHECK: error: 'tfc.contract' (C5): expected a last panel of less than 4 packed lanes, got 2
+func.func @contract_c5(%a0: tensor<3x5xf32>, %a1: tensor<5x6xf32>) {
+  %2 = tfc.contract %a0, %a1, 4 over <"row 3 x=5 y=6", "depth 5 x=1 w=4", "panel 2 w=20 y=4", "column 6 w=1 y=1"> last 2 : tensor<3x5xf32>, tensor<5x6xf32> -> tensor<3x6xf32>
+  func.return
+}
