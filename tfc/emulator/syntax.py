@@ -4,8 +4,8 @@
     module.functions["f"].body      [Instruction("add", ("rn", "f32"), ("%r3", "%r1", "%r2")), ...]
 
 PTX is flat: statements that end in a semicolon, labels, and braces that open a scope of names. Its nested part,
-the operands, has three kinds of brackets. So the text is cut by regular expressions; a general parser took
-ten times as long, and modules have thousands of lines.
+the operands, has three kinds of brackets. So the text is cut by regular expressions, which is quick enough for
+modules of many thousand lines.
 
 Source: NVIDIA, "PTX ISA", chapters 4 and 5 (syntax, state spaces).
 """
