@@ -35,6 +35,7 @@ from tfc.dialects.tfc.shape import BroadcastOp, PadOp, ReshapeOp
 from tfc.dialects.tfc.transfer import DEVICE
 from tfc.dialects.tfc.types import Array, element_of, tensor_type
 from tfc.dims import Dim, evaluate, symbol
+from tfc.errors import OptionError
 from tfc.passes.pipeline import run_pipeline
 
 BF16 = ml_dtypes.bfloat16
@@ -346,3 +347,12 @@ def test_tiles_fit_a_multiprocessor(kind: str, cpu: str, tmp_path: Path, monkeyp
         asked = runner.kernel.shared
         shared = asked.value.data if asked is not None else 48 << 10
         assert shared <= 100 << 10, "two blocks have room in a multiprocessor"
+
+
+def test_panels_are_for_cpus() -> None:
+    arrays = numbers(4, 8), numbers(8, 6)
+    types = [tensor_type(a.shape, element_of(a.dtype)) for a in arrays]
+    axes = [Axis("row", 4, x=8, y=6), Axis("depth", 8, x=1, w=4), Axis("panel", 2, w=32, y=4), Axis("column", 6, w=1, y=1)]
+    packed = fusion("contraction", types, lambda x, w: [ContractOp(x, w, (4, 6), axes, 4, packed=True)])
+    with pytest.raises(OptionError, match="in panels, which CPUs read"):
+        contraction.lower_contraction(packed, "f", GpuTarget.parse("sm_90"))

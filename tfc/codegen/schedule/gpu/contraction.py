@@ -42,6 +42,8 @@ from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.types import element, shape_of
 from tfc.dims import Dim, product
+from tfc.errors import OptionError
+from tfc.location import describe
 
 TOGETHER = 8
 """Blocks of rows that follow each other before the next block of columns: both operands then stay in the L2 cache."""
@@ -49,8 +51,18 @@ TOGETHER = 8
 
 def lower_contraction(op: FusionOp, name: str, target: GpuTarget) -> kernel.FuncOp:
     """The kernel of a fusion of kind ``contraction``: one ``tfc.contract``, and elementwise
-    operations on its result and on tensors that are broadcast to it, all of its shape."""
+    operations on its result and on tensors that are broadcast to it, all of its shape.
+
+    Raises:
+        OptionError: its right operand is packed for a CPU.
+    """
     contract = next(o for o in op.inner if isinstance(o, ContractOp))
+    if contract.packed is not None:
+        where = describe(op.location)
+        raise OptionError(
+            f"{where}: 'tfc.contract' has a right operand in panels, which CPUs read".removeprefix(": "),
+            help="pack-contractions leaves it as it is where the operation is on a GPU by then",
+        )
     e, buffers = emitter_of(op)
     return _Generator(op, contract, e, ThreadEvaluator(e, buffers), target).function(name)
 
