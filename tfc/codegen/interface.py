@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from tfc.codegen.artifact.manifest import ErrorMessage, Manifest
@@ -78,9 +79,13 @@ def function_text(head: str, code: Code, attributes: str = "") -> str:
     return f"define {head} nounwind {attributes}{{\nentry:\n{body}\n}}\n"
 
 
+_UNSAFE = re.compile(r"[^ !#-\[\]-~]")
+"""Characters that a string in LLVM's text has as numbers."""
+
+
 def string_text(symbol: str, text: str, linkage: str = "") -> str:
     data = text.encode() + b"\0"
-    escaped = "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data)
+    escaped = _UNSAFE.sub(lambda found: f"\\{ord(found[0]):02X}", data.decode("latin-1"))
     return f'@{symbol} = {linkage} constant [{len(data)} x i8] c"{escaped}"\n'
 
 
