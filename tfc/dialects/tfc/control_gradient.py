@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
-from xdsl.dialects.builtin import DenseArrayBase, TensorType, i1, i32, i64
+from xdsl.dialects.builtin import DenseArrayBase, TensorType, i32, i64
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, OpResult, Region, SSAValue
 from xdsl.traits import is_side_effect_free
 
@@ -36,7 +36,7 @@ from tfc.dialects.tfc.checkpoints import SLOTS, last_kept, slot_of
 from tfc.dialects.tfc.constant import ConstantOp, IotaOp, scalar_constant, splat, splat_like
 from tfc.dialects.tfc.control import IfOp, RegionOp, UpdateRowOp, WhileOp
 from tfc.dialects.tfc.differentiate import Gradient, MissingGradient, is_real, vjp
-from tfc.dialects.tfc.elementwise import AddOp, AndOp, CompareOp, ElementwiseOp, SubOp
+from tfc.dialects.tfc.elementwise import AddOp, CompareOp, ElementwiseOp, SubOp
 from tfc.dialects.tfc.fusion import YieldOp
 from tfc.dialects.tfc.gather import GatherOp
 from tfc.dialects.tfc.nn import BiasAddOp
@@ -52,9 +52,9 @@ from tfc.dialects.tfc.shape import (
     TransposeOp,
 )
 from tfc.dialects.tfc.state import GateOp
-from tfc.dialects.tfc.symbolic import contents
-from tfc.dialects.tfc.types import element, is_float, shape_of, tensor_type
-from tfc.dims import Dim, at_least, maximum
+from tfc.dialects.tfc.turns import most_turns, number, step_of
+from tfc.dialects.tfc.types import element, shape_of, tensor_type
+from tfc.dims import Dim
 
 CHEAP = (
     ElementwiseOp, ActivationOp, SquaredDifferenceOp, BiasAddOp, ConstantOp, IotaOp, BroadcastOp, ConcatOp, IdentityOp,
@@ -340,7 +340,7 @@ class _Turn:
         """The whole backward loop, behind the forward one."""
         op, inside = self.op, self.inside
         operands = list(op.operands)
-        turns = _most_turns(op)
+        turns = most_turns(op)
         totals = [k for k in self.asked if self.found[k] is not None]
         sums = [self.block.insert_arg(operands[k].type, 1 + len(self.active) + n) for n, k in enumerate(totals)]
         nexts = [
@@ -516,7 +516,7 @@ def _carry(op: WhileOp, initial: SSAValue, following: Callable[[Emit, SSAValue],
 def _counter(op: WhileOp) -> int:
     """The number of the carried i64 that counts the turns from 0; made if there is none."""
     for k, value in enumerate(op.carried):
-        if value.type == tensor_type([], i64) and _number(value) == 0 and _step(op, k) == 1:
+        if value.type == tensor_type([], i64) and number(value) == 0 and step_of(op, k) == 1:
             return k
     zero = _before(op)(scalar_constant(0, i64))
     return _carry(op, zero, lambda emit, n: emit(AddOp(n, emit(scalar_constant(1, i64)))))
@@ -540,74 +540,3 @@ def _stacked(op: WhileOp, value: SSAValue, counter: int, turns: Dim) -> SSAValue
 
 def _yielded(op: WhileOp) -> Sequence[SSAValue]:
     return op.yielded(op.body)
-
-
-# How many turns there are
-
-
-def _most_turns(op: WhileOp) -> Dim | None:
-    """The most turns that a loop takes, from a counter that its condition compares; None if unknown."""
-    bounds = [b for part in _parts(op.yielded(op.condition)[0]) if (b := _bound(op, part)) is not None]
-    numbers = [b for b in bounds if isinstance(b, int)]
-    return min(numbers) if numbers else bounds[0] if bounds else None
-
-
-def _parts(value: SSAValue) -> list[SSAValue]:
-    """The values that all have to hold."""
-    op = value.owner
-    if isinstance(op, AndOp) and element(value) == i1:
-        return _parts(op.x) + _parts(op.y)
-    if isinstance(op, IdentityOp | GateOp):
-        return _parts(op.operands[0])
-    return [value]
-
-
-_MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
-
-
-def _bound(op: WhileOp, value: SSAValue) -> Dim | None:
-    """The turns that a comparison of a growing counter with a number lets happen."""
-    compare = value.owner
-    if not isinstance(compare, CompareOp) or is_float(element(compare.x)):
-        return None
-    predicate = str(compare.predicate.data)
-    for x, y, kind in ((compare.x, compare.y, predicate), (compare.y, compare.x, _MIRRORED.get(predicate))):
-        if kind not in ("lt", "le") or not isinstance(x, BlockArgument) or x.index >= len(op.carried):
-            continue
-        start, step, end = _number(op.carried[x.index]), _step(op, x.index), _in_condition(op, y)
-        if start is not None and isinstance(step, int) and step > 0 and end is not None:
-            turns = (end + (1 if kind == "le" else 0) - start + step - 1) // step
-            return turns if at_least(turns, 0) else maximum(turns, 0)
-    return None
-
-
-def _number(value: SSAValue) -> Dim | None:
-    """The one element of an integer tensor, if it is known."""
-    found = contents(value)
-    if found is None or found.size != 1:
-        return None
-    dim = found.reshape(-1)[0]
-    return int(dim) if isinstance(dim, int | np.integer) else dim
-
-
-def _in_condition(op: WhileOp, value: SSAValue) -> Dim | None:
-    """The same for a value of the condition: an invariant is what is passed to the loop."""
-    while isinstance(value.owner, IdentityOp):
-        value = value.owner.x
-    if isinstance(value, BlockArgument):
-        k = value.index
-        same = k >= len(op.carried) or _yielded(op)[k] is op.body.block.args[k]
-        return _number(op.operands[k]) if same else None
-    return _number(value)
-
-
-def _step(op: WhileOp, k: int) -> Dim | None:
-    """What a turn adds to carried value ``k``; None if it does something else."""
-    argument, value = op.body.block.args[k], _yielded(op)[k]
-    while isinstance(value.owner, IdentityOp):
-        value = value.owner.x
-    add = value.owner
-    if not isinstance(add, AddOp) or is_float(element(value)):
-        return None
-    other = add.y if add.x is argument else add.x if add.y is argument else None
-    return None if other is None else _number(other)

@@ -1,0 +1,83 @@
+"""How many turns a loop takes at most: from a counter that its condition compares with a number or extent."""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.dialects.builtin import i1
+from xdsl.ir import BlockArgument, SSAValue
+
+from tfc.dialects.tfc.control import WhileOp
+from tfc.dialects.tfc.elementwise import AddOp, AndOp, CompareOp
+from tfc.dialects.tfc.shape import IdentityOp
+from tfc.dialects.tfc.state import GateOp
+from tfc.dialects.tfc.symbolic import contents
+from tfc.dialects.tfc.types import element, is_float
+from tfc.dims import Dim, at_least, maximum
+
+
+def most_turns(op: WhileOp) -> Dim | None:
+    """The most turns that a loop takes, from a counter that its condition compares; None if unknown."""
+    bounds = [b for part in _parts(op.yielded(op.condition)[0]) if (b := _bound(op, part)) is not None]
+    numbers = [b for b in bounds if isinstance(b, int)]
+    return min(numbers) if numbers else bounds[0] if bounds else None
+
+
+def _parts(value: SSAValue) -> list[SSAValue]:
+    """The values that all have to hold."""
+    op = value.owner
+    if isinstance(op, AndOp) and element(value) == i1:
+        return _parts(op.x) + _parts(op.y)
+    if isinstance(op, IdentityOp | GateOp):
+        return _parts(op.operands[0])
+    return [value]
+
+
+_MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+
+
+def _bound(op: WhileOp, value: SSAValue) -> Dim | None:
+    """The turns that a comparison of a growing counter with a number lets happen."""
+    compare = value.owner
+    if not isinstance(compare, CompareOp) or is_float(element(compare.x)):
+        return None
+    predicate = str(compare.predicate.data)
+    for x, y, kind in ((compare.x, compare.y, predicate), (compare.y, compare.x, _MIRRORED.get(predicate))):
+        if kind not in ("lt", "le") or not isinstance(x, BlockArgument) or x.index >= len(op.carried):
+            continue
+        start, step, end = number(op.carried[x.index]), step_of(op, x.index), _in_condition(op, y)
+        if start is not None and isinstance(step, int) and step > 0 and end is not None:
+            turns = (end + (1 if kind == "le" else 0) - start + step - 1) // step
+            return turns if at_least(turns, 0) else maximum(turns, 0)
+    return None
+
+
+def number(value: SSAValue) -> Dim | None:
+    """The one element of an integer tensor, if it is known."""
+    found = contents(value)
+    if found is None or found.size != 1:
+        return None
+    dim = found.reshape(-1)[0]
+    return int(dim) if isinstance(dim, int | np.integer) else dim
+
+
+def _in_condition(op: WhileOp, value: SSAValue) -> Dim | None:
+    """The same for a value of the condition: an invariant is what is passed to the loop."""
+    while isinstance(value.owner, IdentityOp):
+        value = value.owner.x
+    if isinstance(value, BlockArgument):
+        k = value.index
+        same = k >= len(op.carried) or op.yielded(op.body)[k] is op.body.block.args[k]
+        return number(op.operands[k]) if same else None
+    return number(value)
+
+
+def step_of(op: WhileOp, k: int) -> Dim | None:
+    """What a turn adds to carried value ``k``; None if it does something else."""
+    argument, value = op.body.block.args[k], op.yielded(op.body)[k]
+    while isinstance(value.owner, IdentityOp):
+        value = value.owner.x
+    add = value.owner
+    if not isinstance(add, AddOp) or is_float(element(value)):
+        return None
+    other = add.y if add.x is argument else add.x if add.y is argument else None
+    return None if other is None else number(other)
