@@ -129,7 +129,7 @@ class ContractOp(TensorOp):
     (C2) There is one row, depth, panel and column axis, and ``lanes`` is at least 1.
     (C3) ``precision`` is "tf32", and the elements are f32; or it is left out.
     (C4) ``low`` has an entry for each dim of ``x``, at least 0, and is left out of bytes; axes name dims of ``x`` where it is given.
-    (C5) ``last`` is from 1 to below ``lanes``, and of a packed ``w``.
+    (C5) ``last`` has room for its columns, is below ``lanes``, and of a packed ``w``.
     """
 
     name = "tfc.contract"
@@ -216,8 +216,11 @@ class ContractOp(TensorOp):
             kind = self.precision.data if isinstance(x, Float32Type) else str(x)
             require(kind == "tf32", self, "C3", "tf32 of f32", kind)
         self._check_padding()
-        narrow = self.last is None or (0 < self.narrow < self.lanes.value.data and self.packed is not None)
-        require(narrow, self, "C5", f"a last panel of less than {self.lanes.value.data} packed lanes", self.narrow)
+        if self.last is not None:
+            lanes, columns = self.lanes.value.data, self.axes.one("column").extent
+            least = 1 if not isinstance(columns, int) else (columns - 1) % lanes + 1
+            legal = least <= self.narrow < lanes and self.packed is not None
+            require(legal, self, "C5", f"a last panel of {least} to {lanes - 1} packed lanes", self.narrow)
         return [self.result.type]  # where the axes lie in the result is known from its type alone
 
     def _check_padding(self) -> None:

@@ -102,8 +102,17 @@ func.func @contract_c4(%a0: tensor<3x5xf32>, %a1: tensor<5x6xf32>) {
 // -----
 
 // Only packed panels have a last one of their own.
-// CHECK: error: 'tfc.contract' (C5): expected a last panel of less than 4 packed lanes, got 2
+// CHECK: error: 'tfc.contract' (C5): expected a last panel of 2 to 3 packed lanes, got 2
 func.func @contract_c5(%a0: tensor<3x5xf32>, %a1: tensor<5x6xf32>) {
   %2 = tfc.contract %a0, %a1, 4 over <"row 3 x=5 y=6", "depth 5 x=1 w=4", "panel 2 w=20 y=4", "column 6 w=1 y=1"> last 2 : tensor<3x5xf32>, tensor<5x6xf32> -> tensor<3x6xf32>
+  func.return
+}
+
+// -----
+
+// All columns of the last panel are stored.
+// CHECK: error: 'tfc.contract' (C5): expected a last panel of 3 to 3 packed lanes, got 2
+func.func @contract_c5_too_few(%a0: tensor<3x5xf32>, %a1: tensor<30xf32>) {
+  %2 = tfc.contract %a0, %a1, 4 over <"row 3 x=5 y=7", "depth 5 x=1 w=4", "panel 2 w=20 y=4", "column 7 w=1 y=1"> packed last 2 : tensor<3x5xf32>, tensor<30xf32> -> tensor<3x7xf32>
   func.return
 }
