@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -22,3 +24,25 @@ def demo() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a cache that is switched on."""
+    monkeypatch.setenv("TFC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TFC_CACHE", "1")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def gpu() -> Iterator[Any]:
+    """An emulated GPU in place of the driver's, and an empty graph."""
+    import tfc as tf
+    from tfc.emulator.driver import Driver
+    from tfc.runtime import cuda
+
+    tf.reset_default_graph()
+    driver = Driver()
+    cuda.use_driver(driver.table, driver)
+    yield driver
+    cuda.use_driver(None)

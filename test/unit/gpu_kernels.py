@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from test_operations import module_of, reference
-from xdsl.dialects import func
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Attribute, Block, Region
+import test_operations as operations
+from test_operations import module_of
+from xdsl.ir import Attribute
 
 from tfc.codegen.gpu.assemble import Usage, usage
 from tfc.codegen.gpu.ptx import ptx
@@ -16,7 +14,7 @@ from tfc.compiler import Lowered, lower
 from tfc.devices import Placement
 from tfc.dialects.tfc.base import OPERATIONS, Sample
 from tfc.dialects.tfc.packed import ContractOp
-from tfc.dialects.tfc.types import Array, element_of, tensor_type
+from tfc.dialects.tfc.types import Array
 from tfc.options import Options
 
 GPU = "/device:GPU:0"
@@ -41,20 +39,8 @@ def program_of(
     samples: Sequence[Sample], types: Sequence[Attribute] | None = None, cpu: str = "sm_80"
 ) -> tuple[Lowered, list[Array], list[Array]]:
     """One program of all ``samples`` for a GPU, its arguments, and the references."""
-    arrays = [np.array(a, order="C") for s in samples for a in s.args]
-    types = types or [tensor_type(a.shape, element_of(a.dtype)) for a in arrays]
-    block = Block(arg_types=types)
-    arguments, want = list(block.args), list[Array]()
-    results = []
-    for sample in samples:
-        own, arguments = arguments[: len(sample.args)], arguments[len(sample.args) :]
-        op = sample.make(*own)
-        block.add_op(op)
-        want += reference(module_of(sample)[1], sample)
-        results += op.results
-    block.add_op(func.ReturnOp(*results))
-    function = func.FuncOp("main", (types, [r.type for r in results]), Region(block))
-    return lower(ModuleOp([function]), on_gpu(cpu)), arrays, want
+    module, arrays, want = operations.program_of(samples, types)
+    return lower(module, on_gpu(cpu)), arrays, want
 
 
 def used(name: str, cpu: str) -> dict[str, Usage]:

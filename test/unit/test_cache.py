@@ -32,14 +32,6 @@ KEY = "0123456789abcdef"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a cache that is switched on."""
-    monkeypatch.setenv("TFC_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("TFC_CACHE", "1")
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def generated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The texts that LLVM is given."""
     texts: list[str] = []

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
-from test_operations import SAMPLED, built_on_names, close, module_of, reference
-from xdsl.dialects import func
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Attribute, Block, Region
+from test_operations import SAMPLED, built_on_names, close, program_of
+from xdsl.ir import Attribute
 
 from tfc.compiler import load, lower
 from tfc.dialects.tfc.base import OPERATIONS, Sample
 from tfc.dialects.tfc.dynamic import DynamicOp
-from tfc.dialects.tfc.types import Array, element_of, tensor_type
+from tfc.dialects.tfc.types import Array
 from tfc.options import Options
 
 CHUNK = 12
@@ -27,20 +24,8 @@ def compiled(
     samples: Sequence[Sample], types: Sequence[Attribute] | None = None
 ) -> tuple[list[Array], list[Array]]:
     """What a program of all ``samples``, on arguments of ``types``, gives, and their references."""
-    arrays = [np.array(a, order="C") for s in samples for a in s.args]
-    types = types or [tensor_type(a.shape, element_of(a.dtype)) for a in arrays]
-    block = Block(arg_types=types)
-    arguments, want = list(block.args), list[Array]()
-    results = []
-    for sample in samples:
-        own, arguments = arguments[: len(sample.args)], arguments[len(sample.args) :]
-        op = sample.make(*own)
-        block.add_op(op)
-        want += reference(module_of(sample)[1], sample)
-        results += op.results
-    block.add_op(func.ReturnOp(*results))
-    function = func.FuncOp("main", (types, [r.type for r in results]), Region(block))
-    program = load(lower(ModuleOp([function]), Options()))
+    module, arrays, want = program_of(samples, types)
+    program = load(lower(module, Options()))
     return list(program.run(arrays)), want
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,7 @@ from tfc.runtime import cuda
 from tfc.runtime import driver_api as api
 from tfc.runtime.cuda import DeviceArray
 
-
-@pytest.fixture(autouse=True)
-def gpu() -> Iterator[Driver]:
-    tf.reset_default_graph()
-    driver = Driver()
-    cuda.use_driver(driver.table, driver)
-    yield driver
-    cuda.use_driver(None)
+pytestmark = pytest.mark.usefixtures("gpu")
 
 
 def random(*shape: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +12,6 @@ from training_models import MODELS, build
 import tfc as tf
 from tfc.dialects.tfc.types import Array
 from tfc.emulator.driver import Driver
-from tfc.runtime import cuda
 
 onnx = pytest.importorskip("onnx")
 
@@ -21,12 +19,7 @@ STEPS = ("adam", "momentum", "rmsprop", "ftrl")
 LARGE = ("resnet50", "densenet121", "inception_v1", "inception_v2", "zfnet512", "bvlc_alexnet")
 
 
-@pytest.fixture(autouse=True)
-def gpu() -> Iterator[Driver]:
-    driver = Driver()
-    cuda.use_driver(driver.table, driver)
-    yield driver
-    cuda.use_driver(None)
+pytestmark = pytest.mark.usefixtures("gpu")
 
 
 @pytest.mark.parametrize(

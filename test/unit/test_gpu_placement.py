@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,18 +17,10 @@ from tfc.compiler import load, lower
 from tfc.devices import Placement
 from tfc.emulator.driver import Driver
 from tfc.options import Options
-from tfc.runtime import cuda
 from tfc.runtime.cuda import DeviceArray
 from tfc.runtime.interpreter import interpret
 
-
-@pytest.fixture(autouse=True)
-def gpu() -> Iterator[Driver]:
-    tf.reset_default_graph()
-    driver = Driver()
-    cuda.use_driver(driver.table, driver)
-    yield driver
-    cuda.use_driver(None)
+pytestmark = pytest.mark.usefixtures("gpu")
 
 
 def random(*shape: int) -> np.ndarray:

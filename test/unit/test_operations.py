@@ -58,6 +58,26 @@ def module_of(
     return ModuleOp([function]), op
 
 
+def program_of(
+    samples: Sequence[Sample], types: Sequence[Attribute] | None = None
+) -> tuple[ModuleOp, list[Array], list[Array]]:
+    """``@main`` with all of ``samples``, on arguments of ``types``; the arguments, and the references."""
+    arrays = [np.array(a, order="C") for s in samples for a in s.args]
+    types = types or [tensor_type(a.shape, element_of(a.dtype)) for a in arrays]
+    block = Block(arg_types=types)
+    arguments, want = list(block.args), list[Array]()
+    results: list[SSAValue] = []
+    for sample in samples:
+        own, arguments = arguments[: len(sample.args)], arguments[len(sample.args) :]
+        op = sample.make(*own)
+        block.add_op(op)
+        want += reference(module_of(sample)[1], sample)
+        results += op.results
+    block.add_op(func.ReturnOp(*results))
+    function = func.FuncOp("main", (types, [r.type for r in results]), Region(block))
+    return ModuleOp([function]), arrays, want
+
+
 def close(got: Array, want: Array, tolerance: float, where: str) -> None:
     """Equal dtypes, shapes and specials; floats within the rounding of the dtype."""
     assert got.dtype == want.dtype, where

@@ -41,14 +41,6 @@ X = RNG.standard_normal((3, 96), np.float32)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a cache that is switched on."""
-    monkeypatch.setenv("TFC_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("TFC_CACHE", "1")
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def lowered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the models that pass through the compiler."""
     names: list[str] = []
