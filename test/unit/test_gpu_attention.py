@@ -93,6 +93,12 @@ def test_lesser_gpus() -> None:
     check(q, k, v, orders=[[0, 1, 2]] * 4, cpu="sm_75")
 
 
+def test_only_the_rows_come_asynchronously() -> None:
+    """Pairs of q are copied at once; those of k, whose depth comes first, and of a single column of v are not."""
+    q, k, v = (numbers(*shape, dtype=np.float16) for shape in ((1, 1, 2), (2, 1, 1), (1, 1, 1)))
+    check(q, k, v, orders=[[0, 1, 2], [1, 2, 0], [0, 1, 2], [0, 1, 2]], scale=0.7)
+
+
 @given(st.data())
 @settings(max_examples=3, deadline=None)
 def test_any_extents(data: st.DataObject) -> None:

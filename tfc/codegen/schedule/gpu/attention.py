@@ -125,7 +125,7 @@ class _Generator:
         q, k, v = self._stages(thread)
         keep = q.begin(0, 0)
         q.end(0, keep)
-        ring = Ring(e, (k, v), STAGES, self.tile.keys, ceil(self.keys, self.tile.keys))
+        ring = Ring(e, (k, v), STAGES, self.tile.keys, ceil(self.keys, self.tile.keys), before=[q])
         ring.keep(0, ring.fetch(0, 0), 0)
         scores, result = self._sums(thread, replace(q.shelf, size=0), k.shelf.turned, v.shelf)
         state = self._begin(result)

@@ -317,6 +317,7 @@ class Ring:
         count: of stages.
         depth: terms of a tile.
         tiles: how many there are.
+        before: what is on its way already, and there with the first tile.
     """
 
     e: Emitter
@@ -324,10 +325,11 @@ class Ring:
     count: int
     depth: int
     tiles: Dim
+    before: Sequence[Stage] = ()
 
     @property
     def is_async(self) -> bool:
-        return any(s.is_async for s in self.stages)
+        return any(s.is_async for s in (*self.stages, *self.before))
 
     def wait(self) -> None:
         """Until the next tile is there, and all threads are done with the one before."""
