@@ -21,6 +21,7 @@ from tfc.codegen.schedule.gpu import blocks
 from tfc.dialects.tfc.attention import AttentionOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.types import Array, element_of, tensor_type
+from tfc.dims import Dim, symbol
 
 BF16 = ml_dtypes.bfloat16
 HEADS = [[0, 2, 1, 3]] * 4
@@ -97,6 +98,14 @@ def test_only_the_rows_come_asynchronously() -> None:
     """Pairs of q are copied at once; those of k, whose depth comes first, and of a single column of v are not."""
     q, k, v = (numbers(*shape, dtype=np.float16) for shape in ((1, 1, 2), (2, 1, 1), (1, 1, 1)))
     check(q, k, v, orders=[[0, 1, 2], [1, 2, 0], [0, 1, 2], [0, 1, 2]], scale=0.7)
+
+
+@pytest.mark.parametrize("keys", [0, symbol("keys")])
+def test_without_keys_there_are_zeros(keys: Dim) -> None:
+    types = [tensor_type(shape, element_of(np.float16)) for shape in ((2, 20, 8), (2, keys, 8), (2, keys, 3))]
+    runner = GpuRunner(attention(*types, orders=[[0, 1, 2]] * 4))
+    (got,) = runner(*(numbers(2, n, m, dtype=np.float16) for n, m in ((20, 8), (0, 8), (0, 3))), dims={"keys": 0})
+    assert not got.any()
 
 
 @given(st.data())

@@ -15,7 +15,7 @@ A warp has 16 rows, and all keys of a tile: no other warp needs its scores. Tens
 precision from the registers in which scores were left; where threads multiply, shares go through shared memory. Sums, scores
 and powers are f32 (f64 of f64). Of causal attention, tiles of keys that no row of a block sees are left out.
 
-A row that sees no key has 0 / 0 as its result, as in the operations that this stands for.
+A row that sees none of the keys has 0 / 0 as its result, and one without keys 0, as in the operations that this stands for.
 """
 
 from __future__ import annotations
@@ -190,6 +190,10 @@ class _Generator:
     def _begin(self, result: ThreadSums | TensorSums) -> _State:
         e, n = self.e, 2 if self.tensor else HIGH
         least, none = e.constant(float("-inf"), self.kind), e.constant(0, self.kind)
+        if self.keys == 0:  # then all sums are 0, and not 0 / 0
+            none = e.constant(1, self.kind)
+        elif not isinstance(self.keys, int):
+            none = e(kernel.SelectOp(e.compare("eq", self.keys, 0), e.constant(1, self.kind), none))
         return _State([least] * n, [none] * n, result.zeros())
 
     def _rows(self, sums: Sequence[SSAValue]) -> list[list[SSAValue]]:
