@@ -8,6 +8,7 @@
     ├── OptionError             an unknown or ill-formed option, pass, target
     ├── CheckpointError         a checkpoint cannot be read or written, or does not fit the variables
     ├── ArtifactError           a compiled artifact cannot be written, loaded or run here
+    │   └── NoGpuError          the GPU that it was compiled for is not here
     ├── MemoryLimitError        a program needs more memory than is allowed
     └── RunError                the compiled program itself reports an error (index out of range)
     InternalError               a bug in tfc: it says so and shows the module
@@ -68,6 +69,10 @@ class CheckpointError(TfcError):
 
 class ArtifactError(TfcError):
     """A compiled artifact cannot be written, loaded or run here."""
+
+
+class NoGpuError(ArtifactError):
+    """The GPU that a model was compiled for is not here, or is an older one."""
 
 
 class MemoryLimitError(TfcError):

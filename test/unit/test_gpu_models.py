@@ -14,7 +14,7 @@ import pytest
 import tfc as tf
 from tfc.cli.compile import main as tfc_compile
 from tfc.emulator.driver import Driver
-from tfc.errors import ArtifactError, OptionError, RunError
+from tfc.errors import ArtifactError, NoGpuError, OptionError, RunError
 from tfc.profiling import report
 from tfc.runtime import cuda
 from tfc.runtime import driver_api as api
@@ -49,6 +49,23 @@ def test_a_network_gives_what_it_gives_on_the_cpu(gpu: Driver) -> None:
     assert "GPU:0" in str([p.memory for p in model._program.manifest.inputs])
 
 
+def test_a_model_for_a_gpu_that_is_not_here(tmp_path: Path, gpu: Driver) -> None:
+    cuda.use_driver(None)
+    if cuda.is_available():
+        pytest.skip("there is a GPU")
+    x = random(4, 6)
+    model = tf.compile(network(), device="gpu", cpu="sm_90")
+    assert repr(model) == "<tfc model model: (x: float32[x_0, 6]) -> (y: float32[x_0, 3])>"
+    for use in (lambda: model(x), lambda: model.run({"x": x}), model.initialize, lambda: model.profile(x)):
+        with pytest.raises(NoGpuError, match=r"libcuda\.so\.1 was not found; the model was compiled for a GPU"):
+            use()
+    model.save(tmp_path / "net.so")
+    with pytest.raises(NoGpuError, match="no CUDA driver"):
+        tf.load(tmp_path / "net.so")
+    cuda.use_driver(gpu.table, gpu)
+    np.testing.assert_array_equal(tf.load(tmp_path / "net.so")(x), model(x))
+
+
 def test_a_model_that_was_met_before_is_not_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFC_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("TFC_CACHE", "1")
@@ -63,9 +80,9 @@ def test_the_gpu_that_is_here_is_what_code_is_for(gpu: Driver) -> None:
     cuda.use_driver((older := Driver(capability=87)).table, older)
     assert tf.compile(network(), device="gpu")._program.manifest.gpu.cpu == "sm_86"
     with pytest.raises(ArtifactError, match=r"the GPU's compute capability is not 9\.0 or later"):
-        tf.compile(network(), cpu="sm_90")
+        tf.compile(network(), cpu="sm_90")(random(4, 6))
     with pytest.raises(ArtifactError, match="this machine has no such GPU"):
-        tf.compile(network(), device="gpu:3")
+        tf.compile(network(), device="gpu:3")(random(4, 6))
     with pytest.raises(OptionError, match="cpu 'sm_90' is a GPU, the device is cpu"):
         tf.compile(network(), device="cpu", cpu="sm_90")
 

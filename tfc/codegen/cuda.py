@@ -38,10 +38,11 @@ from tfc.dialects import host, kernel
 from tfc.dims import Dim, evaluate
 from tfc.errors import OptionError
 from tfc.runtime import driver_api
+from tfc.runtime.driver_api import NO_DRIVER, NO_GPU, OLD_GPU
 
-NO_DRIVER, NO_GPU, OLD_GPU, NO_GPU_MEMORY, MISALIGNED = -20, -21, -22, -23, -24
+NO_GPU_MEMORY, MISALIGNED = -23, -24
 GPU_ERROR = -10000
-"""Codes of the interface; ``GPU_ERROR - r`` is the driver's result ``r``, where none of the others is about it."""
+"""Codes of the interface, beside those of `driver_api`; ``GPU_ERROR - r`` is the driver's result ``r``, where none of the others is about it."""
 
 WORDS = 19
 """Of an instance's device state, before its kernels; see `cuda.ll`."""

@@ -49,6 +49,7 @@ from tfc.codegen.cache import (
 )
 from tfc.codegen.cpu.objects import machine_of
 from tfc.codegen.cpu.targets import Target
+from tfc.errors import NoGpuError
 from tfc.runtime.arrays import LINE, empty
 
 if TYPE_CHECKING:
@@ -214,16 +215,23 @@ class ProgramCache:
 
 
 def start(ready: Ready) -> Program:
-    """Load a program into this process."""
+    """Load a program into this process; one for a GPU that is not here can be looked at and saved (`Later`)."""
     from tfc.runtime.jit import load_object
-    from tfc.runtime.program import Program
+    from tfc.runtime.program import Later, Program, manifest_of
 
     library = load_object(ready.object)
-    program = Program(library.address, ready.name, constants=ready.constants, keep=library)
-    program.initial = ready.initial
-    if program.initial:
-        program.initialize()
-    return program
+
+    def begin() -> Program:
+        program = Program(library.address, ready.name, constants=ready.constants, keep=library)
+        program.initial = ready.initial
+        if program.initial:
+            program.initialize()
+        return program
+
+    try:
+        return begin()
+    except NoGpuError:
+        return cast("Program", Later(manifest_of(library.address, ready.name), begin))
 
 
 class _Block:

@@ -150,3 +150,6 @@ CAPTURE_MODE_THREAD_LOCAL, CAPTURE_MODE_RELAXED = 1, 2
 """Of ``cuStreamBeginCapture_v2``."""
 
 EVENT_DISABLE_TIMING = 2
+
+NO_DRIVER, NO_GPU, OLD_GPU = -20, -21, -22
+"""What compiled models report where the GPU that they are for is not here; no results of the driver's."""

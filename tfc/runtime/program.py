@@ -22,7 +22,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -31,9 +31,10 @@ from numpy.typing import NDArray
 from tfc import dims
 from tfc.codegen.artifact.manifest import ErrorMessage, Manifest, Port
 from tfc.dims import Dim
-from tfc.errors import ArtifactError, FeedError, RunError
+from tfc.errors import ArtifactError, FeedError, NoGpuError, RunError
 from tfc.runtime.arrays import empty
 from tfc.runtime.dispatch import Call, native_call, unusual
+from tfc.runtime.driver_api import NO_DRIVER, NO_GPU, OLD_GPU
 
 Array: TypeAlias = NDArray[Any]
 Extents: TypeAlias = tuple[int, ...]
@@ -93,7 +94,7 @@ class Program:
     ) -> None:
         self._address, self._name, self._keep = address, name, keep
         self._where = where or {}
-        self.manifest = Manifest.from_json(ctypes.string_at(self._symbol("manifest")))
+        self.manifest = manifest_of(address, name)
         if self.manifest.gpu:
             self._choose_driver()
             self._run_there = self._function("run_device", _int, *[_pointer] * 5)
@@ -262,10 +263,7 @@ class Program:
     # Construction.
 
     def _symbol(self, suffix: str) -> int:
-        found = self._address(f"{self._name}_{suffix}")
-        if not found:
-            raise ArtifactError(f"there is no symbol {self._name}_{suffix}", help="is it a model of tfc?")
-        return found
+        return _symbol(self._address, self._name, suffix)
 
     def _function(self, suffix: str, result: Any, *arguments: Any) -> Any:
         return ctypes.CFUNCTYPE(result, *arguments)(self._symbol(suffix))
@@ -291,8 +289,10 @@ class Program:
         text, gpu = _text(self._error, code), self.manifest.gpu
         if gpu is None or all(e.code != code for e in self.manifest.errors):
             return ArtifactError(f"the CUDA driver refuses the model: {text}" if gpu else text)
-        help = f"tfc-compile --device gpu --cpu={gpu.cpu} -o FILE writes it for another machine"
-        return ArtifactError(text, help=help if "GPU" in text else "")
+        if code not in (NO_DRIVER, NO_GPU, OLD_GPU):
+            return ArtifactError(text)
+        writes = f"the model's save, or tfc-compile --device gpu --cpu={gpu.cpu} -o FILE,"
+        return NoGpuError(text, help=f"{writes} writes it for a machine that has one")
 
     def _bind_constants(self, constants: Sequence[Array]) -> None:
         self._constants = [np.ascontiguousarray(c) for c in constants]
@@ -419,6 +419,33 @@ class Program:
         wanted = _typed(shape, self._dtypes[index])
         message = f"input {port.name!r}: expected {wanted}, got {_typed(got.shape, got.dtype)}"
         return FeedError(message, where=self._where.get(port.name, ""), help=help)
+
+
+class Later:
+    """A program for a GPU that is not here. Its manifest is known; whoever wants more of it has it begun, and meets
+    the error of that as long as there is no such GPU."""
+
+    def __init__(self, manifest: Manifest, begin: Callable[[], Program]) -> None:
+        self.manifest = manifest
+        self._begun = cache(begin)  # errors are not kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._begun(), name)
+
+
+def manifest_of(address: Address, name: str) -> Manifest:
+    """What a model says of itself.
+
+    Raises:
+        ArtifactError: it is none of tfc's, or of another version.
+    """
+    return Manifest.from_json(ctypes.string_at(_symbol(address, name, "manifest")))
+
+
+def _symbol(address: Address, name: str, suffix: str) -> int:
+    if not (found := address(f"{name}_{suffix}")):
+        raise ArtifactError(f"there is no symbol {name}_{suffix}", help="is it a model of tfc?")
+    return found
 
 
 def _aligned(array: Any) -> Any:
