@@ -196,7 +196,10 @@ def test_asynchronous_copies_need_a_wait_and_a_barrier() -> None:
     with pytest.raises(EmulationError, match=r"no barrier between|nothing was written"):
         launch(COPY.format(wait="cp.async.wait_group 0;", barrier=""), [x, out], shared=TILE)
     out[:] = 0
-    launch(COPY.format(wait="cp.async.wait_group 1;", barrier="bar.sync 0;"), [x, out], shared=TILE)
+    late = COPY.format(wait="cp.async.wait_group 1;", barrier="bar.sync 0;")
+    with pytest.raises(EmulationError, match=r"where thread \(1, 0, 0\) copies to, with no wait"):
+        launch(late, [x, out], shared=TILE)
+    launch(late, [x, out], shared=TILE, checked=False)
     assert not np.array_equal(out.reshape(16, 2, 4), x.reshape(16, 2, 4)[:, ::-1]), "the copy is made late"
 
 

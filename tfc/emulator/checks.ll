@@ -4,7 +4,8 @@
 ;   check     an access lies in an allocation, is aligned, and races with nobody. A function gives false
 ;             where it does not, after it has written the error into the context.
 ;   shadow    two words for each cell of memory: the last write and the last read, as
-;             time << 16 | atomic << 15 | thread + 1 (the number 2047 stands for several readers).
+;             time << 16 | atomic << 15 | on its way << 14 | thread + 1 (the number 2047 stands for several readers).
+;             How an access is made: 0 reads, 1 writes, 2 is atomic, 6 reads so; 9 begins a copy, which 17 ends.
 ;             Time grows at each barrier, so that what came before a barrier is known to be earlier.
 
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
@@ -118,6 +119,11 @@ entry:
   %time = shl i64 %now, 16
   %mine0 = or i64 %time, %atomic.bit
   %mine = or i64 %mine0, %me
+  %begins = and i64 %how, 8
+  %way.bit = shl i64 %begins, 11
+  %mine.written = or i64 %mine, %way.bit
+  %ends = and i64 %how, 16
+  %no.end = icmp eq i64 %ends, 0
   %kind = and i64 %how, 7
   %reads0 = icmp eq i64 %kind, 0
   %reads1 = icmp eq i64 %kind, 6
@@ -130,6 +136,14 @@ loop:
   %read.place = getelementptr i64, ptr %write.place, i64 1
   %write = load i64, ptr %write.place
   %read = load i64, ptr %read.place
+  %on.way = and i64 %write, 16384
+  %is.on.way = icmp ne i64 %on.way, 0
+  %write.when = lshr i64 %write, 16
+  %now.or.so = icmp uge i64 %write.when, %since
+  %too.early0 = and i1 %is.on.way, %now.or.so
+  %too.early = and i1 %too.early0, %no.end
+  br i1 %too.early, label %early, label %arrived
+arrived:
   %write.ok = call i1 @ordered(ptr %context, ptr %frame, i64 %write, i64 %since, i64 %how)
   br i1 %write.ok, label %written, label %conflict
 written:
@@ -154,7 +168,7 @@ writing:
   %read.ok = call i1 @ordered(ptr %context, ptr %frame, i64 %read, i64 %since, i64 %how)
   br i1 %read.ok, label %note.write, label %overwritten
 note.write:
-  store i64 %mine, ptr %write.place
+  store i64 %mine.written, ptr %write.place
   br label %latch
 latch:
   %next = add i64 %k, 1
@@ -166,6 +180,10 @@ conflict:
   %code = select i1 %reads, i64 $READ_AFTER_WRITE, i64 $WRITE_AFTER_WRITE
   %who = and i64 %write, 2047
   %said1 = call i1 @report(ptr %context, ptr %frame, i64 %code, i64 %site, i64 %address, i64 %who)
+  ret i1 false
+early:
+  %whose = and i64 %write, 2047
+  %said0 = call i1 @report(ptr %context, ptr %frame, i64 $ON_ITS_WAY, i64 %site, i64 %address, i64 %whose)
   ret i1 false
 overwritten:
   %who.read = and i64 %read, 2047

@@ -1,12 +1,12 @@
 """Asynchronous copies to shared memory: ``cp.async`` and its groups.
 
-A copy is made as late as the program allows: when the thread waits for its group. A wait that is missing
-then shows, as old bytes or as a read of shared memory that nobody has written.
+A copy is made as late as the program allows: when the thread waits for its group. Until then nobody may touch
+the place that it goes to, which the checks see to; without them, a wait that is missing shows as old bytes.
 """
 
 from __future__ import annotations
 
-from tfc.emulator.memory import WRITES, place
+from tfc.emulator.memory import BEGINS, place
 from tfc.emulator.syntax import Instruction
 from tfc.emulator.translate import Rule, Translator
 
@@ -35,7 +35,7 @@ def _issue(t: Translator, op: Instruction) -> None:
     else:
         given = t.read(op.operands[3], 32) if len(op.operands) > 3 else str(total)
     to, source = t.address(op.operands[0]), t.address(op.operands[1])
-    place(t, Instruction("cp", ("shared",), ()), to, total, 4, WRITES)
+    place(t, Instruction("cp", ("shared",), ()), to, total, 4, BEGINS)
     if t.checked:
         t.global_grain = min(t.global_grain, 4)
         wide = t.set(f"zext i32 {given} to i64")

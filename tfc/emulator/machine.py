@@ -369,6 +369,7 @@ class Module:
             frame.READ_AFTER_WRITE: f"a read of what {who} writes, with no barrier between",
             frame.WRITE_AFTER_READ: f"a write to what {who} reads, with no barrier between",
             frame.WRITE_AFTER_WRITE: f"a write to what {who} writes, with no barrier between",
+            frame.ON_ITS_WAY: f"an access to where {who} copies to, with no wait for the copy between",
             frame.OUTSIDE_SHARED: f"an access outside of the {shared:,} bytes of shared memory",
             frame.OUTSIDE_LOCAL: "an access outside of the thread's local memory",
             frame.WARP_DIVERGED: "a wait for threads of the warp that do not come",

@@ -12,8 +12,8 @@ from tfc.emulator.syntax import WIDTHS, Address, Instruction, Operand
 from tfc.emulator.translate import FLOATS, Rule, Translator
 
 SPACES = ("global", "shared", "local", "const", "param")
-READS, WRITES, ATOMIC = 0, 1, 2
-"""What an access does, for the checks; an atomic one also writes."""
+READS, WRITES, ATOMIC, BEGINS = 0, 1, 2, 9
+"""What an access does, for the checks; an atomic one also writes, and one that begins writes later."""
 
 
 def space_of(op: Instruction) -> str:

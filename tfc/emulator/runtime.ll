@@ -104,7 +104,7 @@ check:
   %total.wide = zext i32 %total to i64
   br i1 %checked, label %ask, label %make
 ask:
-  %fine = call i1 @check.shared(ptr %context, ptr %frame, i64 %to, i64 %total.wide, i64 %site, i64 1)
+  %fine = call i1 @check.shared(ptr %context, ptr %frame, i64 %to, i64 %total.wide, i64 %site, i64 17)
   br i1 %fine, label %make, label %bad
 make:
   %target.word = add i64 %shared, %to
