@@ -26,8 +26,8 @@ def fresh_graph():
 @pytest.mark.parametrize("name", cases())
 def test_the_same_as_tensorflow(name):
     found = flat(cases()[name](tf))
-    # Rates and moments are sums and quotients of few terms in f32: some units in the last place.
-    np.testing.assert_allclose(found, KNOWN[name], rtol=4e-6, atol=2e-7)
+    # Rates and moments are sums and quotients of few terms in f32, some near 5 that cancel: units in the last place.
+    np.testing.assert_allclose(found, KNOWN[name], rtol=4e-6, atol=4e-7)
 
 
 def test_decay_of_weights_is_no_gradient():
