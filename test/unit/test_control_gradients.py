@@ -193,6 +193,97 @@ def test_effects_happen_once(interpret: bool) -> None:
         assert session.run(v) == 3.0
 
 
+def reading(v: Any, x: Any) -> dict[str, Any]:
+    """Functions of ``x`` that read a variable inside of a branch, loop or function."""
+
+    @tf.function
+    def f(a: Any) -> Any:
+        return a * v.read_value()
+
+    def chosen(i: Any, a: Any) -> Any:
+        return i + 1, tf.cond(tf.equal(i, 1), lambda: a, lambda: tf.sin(a * v.read_value()))
+
+    def changing(i: Any, a: Any) -> Any:
+        b = tf.cond(i > 0, lambda: a * v.read_value(), lambda: a)
+        with tf.control_dependencies([b]), tf.control_dependencies([v.assign(v.read_value() * 0.5)]):
+            return i + 1, b * a
+
+    loop = {"loop": lambda i, a: (i + 1, a * v.read_value()), "branch in a loop": chosen, "call in a loop": lambda i, a: (i + 1, f(a))}
+    made = {k: tf.while_loop(lambda i, a: i < 3, body, [0, x])[1] for k, body in loop.items()}
+    return made | {
+        "branch": tf.cond(x[0] > 0, lambda: x * v.read_value(), lambda: x),
+        "other branch": tf.cond(x[0] < 0, lambda: x * v.read_value(), lambda: x * v.read_value() * v.read_value()),
+        "call": f(x),
+        "changed": tf.while_loop(lambda i, a: i < 3, changing, [0, x])[1],
+    }
+
+
+WAYS = ["loop", "branch in a loop", "call in a loop", "branch", "other branch", "call", "changed"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_of_a_variable_that_is_read_inside(interpret: bool, way: str) -> None:
+    """By differences of what the run gives when the variable begins elsewhere."""
+    v = tf.Variable(W[0], name="v", dtype=tf.float64)
+    x = tf.placeholder(tf.float64, [3])
+    y = tf.reduce_sum(reading(v, x)[way])
+    grads = tf.gradients(y, [v, x])
+    with tf.Session(interpret=interpret) as session:
+
+        def at(value: float, fetch: Any) -> Any:
+            v.load(np.float64(value), session)
+            return session.run(fetch, {x: X})
+
+        found = at(W[0], grads)
+        want = (at(W[0] + 1e-6, y) - at(W[0] - 1e-6, y)) / 2e-6
+    if way == "changed":  # a gradient ends at an assignment: what follows it does not depend on the first value
+        r = W[0] * np.array([0.5, 0.25])
+        want = np.sum(X**8 * (2 * r[0] * r[1] + r[0] ** 2))
+        np.testing.assert_allclose(found[1], 8 * X**7 * r[0] ** 2 * r[1], rtol=1e-6)
+    np.testing.assert_allclose(found[0], want, rtol=1e-6)
+
+
+def test_second_order_of_a_variable_that_is_read_inside(interpret: bool) -> None:
+    v = tf.Variable(W[0], name="v", dtype=tf.float64)
+    x = tf.placeholder(tf.float64, [3])
+    ways = reading(v, x)
+    first = [tf.gradients(tf.reduce_sum(ways[k]), v)[0] for k in ("loop", "branch")]
+    with tf.Session(interpret=interpret) as session:
+        session.run(tf.global_variables_initializer())
+        found = session.run(tf.gradients(first[0], v), {x: X})
+        np.testing.assert_allclose(found[0], 6 * W[0] * X.sum(), rtol=1e-12)
+    message = "the gradient of 'while_3' .While., which has effects or reads variables"
+    with pytest.raises(GraphError, match=message):
+        tf.gradients(tf.gradients(ways["changed"], x), v)
+
+
+def test_of_a_call_with_effects(interpret: bool) -> None:
+    v, calls = tf.Variable(2.0), tf.Variable(0.0)
+    x = tf.placeholder(tf.float32, [])
+
+    @tf.function
+    def f(x: Any) -> Any:
+        calls.assign_add(1.0)
+        v.assign_add(1.0)
+        return x * x * v
+
+    grads = tf.gradients(f(x), [v, x])
+    with tf.Session(interpret=interpret) as session:
+        session.run(tf.global_variables_initializer())
+        np.testing.assert_allclose(session.run(grads, {x: 3.0}), [9.0, 18.0])
+        assert session.run([calls, v]) == [1.0, 3.0]
+
+
+def test_a_read_before_a_loop_follows_what_the_loop_follows(interpret: bool) -> None:
+    """The read that serves all turns comes after an assignment that gives a loop variable its value."""
+    v = tf.Variable(1.0)
+    first = v.assign(5.0)
+    _, y = tf.while_loop(lambda i, a: i < 2, lambda i, a: (i + 1, a * v.read_value()), [0, first])
+    with tf.Session(interpret=interpret) as session:
+        session.run(tf.global_variables_initializer())
+        assert session.run(y) == 125.0
+
+
 def test_no_influence_through_a_loop() -> None:
     x = tf.placeholder(tf.float32, [])
     _, y = tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * 2), [0, 1.0])

@@ -26,7 +26,8 @@ from tfc.graph.dtypes import bool_, int32, of_element
 from tfc.graph.graph import Graph, get_default_graph
 from tfc.graph.math import cast, less, logical_and, reduce_sum
 from tfc.graph.node import Operation, Tensor
-from tfc.graph.ops import constant, convert, name_scope, node
+from tfc.graph.ops import constant, convert, name_scope, node, single
+from tfc.graph.ordering import closure, needed, shared_name, written
 from tfc.graph.rules.control import captures_of, changed
 from tfc.graph.shape import TensorShape, as_dim
 from tfc.graph.source import here, quoted
@@ -51,6 +52,25 @@ def make(
     captures = captures_of(*parts) if captures is None else captures
     with graph.control_dependencies(controls):
         return node(type_, [*inputs, *captures], name, **attrs)
+
+
+def _read_before(graph: Graph, inputs: Sequence[Tensor], parts: Sequence[Subgraph]) -> None:
+    """Read variables that ``parts`` read and do not change before them, once: as values, which have gradients.
+
+    The read comes after what ``inputs`` and captures depend on, as the node that runs the parts does.
+    """
+    captures = captures_of(*parts)
+    changed = {shared_name(v) for part in parts for v in written(needed(part))}
+    for handle in (t for t in captures if t.is_handle):
+        if shared_name(handle.op) in changed or not all(part.only_reads(handle) for part in parts):
+            continue
+        around = [t for t in (*inputs, *captures) if t.graph is graph]
+        writers = written(closure(around, (), ()))
+        before = {t.op for t in around} if shared_name(handle.op) in map(shared_name, writers) else ()
+        with graph.control_dependencies([*before, *(c for part in parts for c in part.controls)]):
+            value = single("Identity", [handle], "read")
+        for part in parts:
+            part.take_value(handle, value)
 
 
 def predicate_of(value: Any, what: str) -> Tensor:
@@ -114,6 +134,7 @@ def cond(
             parts.append(part)
             given.append(result)
         _check_branches(parts, given)
+        _read_before(graph, [predicate], parts)
         op = make(graph, "If", [predicate], scope, *parts, then=parts[0], otherwise=parts[1])
         return op if given[0] is None else tensors_to_arrays(given[0], op.values())
 
@@ -373,6 +394,7 @@ def _loop(
         done = trace(graph, f"the body {label}", f"{scope}body", trace_body)
     except GraphError as error:
         raise quoted(error, here()) from None
+    _read_before(graph, inputs, [asked, done])
     op = make(
         graph, "While", inputs, scope, asked, done, condition=asked, body=done, invariants=tuple(invariants)
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -27,6 +28,7 @@ from tfc.graph.ordering import WRITES
 from tfc.graph.rules.gradient import pulled_back
 from tfc.graph.slices import IndexedSlices, gathered_rows, total_of_slices
 from tfc.graph.source import describe, here, quoted
+from tfc.graph.subgraph import has_effect
 from tfc.graph.variables import Variable
 
 Found: TypeAlias = "Tensor | IndexedSlices"
@@ -193,6 +195,9 @@ class _Walk:
             return self._called(function, op, gs, into)
         if op.type == "Identity":
             return [(0, gs[0])]
+        if (of := op.attrs.get("of")) is not None and has_effect(of):
+            message = f"the gradient of '{of.name}' ({of.type}), which has effects or reads variables that it changes, has none itself"
+            raise quoted(MissingGradient(message), of.location, f"tf.gradients was called at {describe(here())}")
         if (rows := gathered_rows(op, gs[0])) is not None:
             return [(0, rows)]
         given = [k for k, g in enumerate(gs) if g is not None]
@@ -204,10 +209,11 @@ class _Walk:
         if parts_of(op):
             attrs["of"] = op
         name = f"{op.name}_grad/{op.type}"
-        if self.colocate:
-            with self.graph.colocate_with(op):
-                made = node("Gradient", inputs, name, **attrs)
-        else:
+        with ExitStack() as scopes:
+            if self.colocate:
+                scopes.enter_context(self.graph.colocate_with(op))
+            if parts_of(op) and has_effect(op):  # what it keeps is kept by the one that runs
+                scopes.enter_context(self.graph.control_dependencies([op]))
             made = node("Gradient", inputs, name, **attrs)
         return list(zip(wrt, made.values(), strict=True))
 

@@ -61,6 +61,11 @@ def variable_of(handle: Tensor) -> Operation:
     return handle.op
 
 
+def shared_name(variable: Operation) -> str:
+    """The name of the variable that a handle's node is of: all nodes with it are one variable."""
+    return variable_of(variable.values()[0]).attrs["shared_name"]
+
+
 def written(nodes: Iterable[Operation]) -> set[Operation]:
     """The variables that nodes, or what they run, change."""
     return set(_written(nodes))

@@ -110,6 +110,18 @@ class Subgraph(Graph):
             self.arguments.append(made)
         return made
 
+    def only_reads(self, handle: Tensor) -> bool:
+        """Whether all that nodes here do with the variable that is captured by ``handle`` is to read it."""
+        inner = self.captures.get(handle)
+        return inner is None or all(op.type == "Identity" for op in self._operations.values() if inner in op.inputs)
+
+    def take_value(self, handle: Tensor, value: Tensor) -> None:
+        """Capture ``value``, which has been read, in place of the variable: what read it here passes it on."""
+        if (inner := self.captures.pop(handle, None)) is not None:
+            self.captures[value] = inner
+            inner.op.attrs.update(type=value.value.type, outer=value)
+            inner.value._type = value.value.type  # pyright: ignore # no handle any more
+
     def _plain(self, type_: str, name: str, **attrs: Any) -> Tensor:
         """A node outside of all scopes."""
         saved, self._scope = self._scope, self.name

@@ -34,7 +34,7 @@ from tfc.dialects.tfc.activation import ActivationOp, SquaredDifferenceOp
 from tfc.dialects.tfc.base import Emit
 from tfc.dialects.tfc.checkpoints import SLOTS, last_kept, slot_of
 from tfc.dialects.tfc.constant import ConstantOp, IotaOp, scalar_constant, splat, splat_like
-from tfc.dialects.tfc.control import IfOp, RegionOp, UpdateRowOp, WhileOp
+from tfc.dialects.tfc.control import IfOp, RegionOp, UpdateRowOp, WhileOp, accesses, variable_of
 from tfc.dialects.tfc.differentiate import Gradient, MissingGradient, is_real, vjp
 from tfc.dialects.tfc.elementwise import AddOp, CompareOp, ElementwiseOp, SubOp
 from tfc.dialects.tfc.fusion import YieldOp
@@ -51,7 +51,7 @@ from tfc.dialects.tfc.shape import (
     SliceOp,
     TransposeOp,
 )
-from tfc.dialects.tfc.state import GateOp
+from tfc.dialects.tfc.state import GateOp, ReadOp
 from tfc.dialects.tfc.turns import most_turns, number, step_of
 from tfc.dialects.tfc.types import element, shape_of, tensor_type
 from tfc.dims import Dim
@@ -73,6 +73,36 @@ def of_region(op: RegionOp, emit: Emit, gs: Sequence[Gradient], wanted: Sequence
         return _of_if(op, emit, gs, wanted)
     assert isinstance(op, WhileOp), "there are two kinds"
     return _of_while(op, emit, gs, wanted)
+
+
+def offset_of_reads(op: RegionOp, variable: str) -> SSAValue | None:
+    """A further operand of ``op``, -0, that it adds to all that it reads of ``variable``.
+
+    That changes no value, and the gradient of the operand is that of the variable. None if ``op`` does not read it.
+    """
+    for read in accesses(op):
+        if isinstance(read, ReadOp) and variable_of(read) == variable:
+            offset = splat_like(_before(op), read.value, -0.0)
+            _add_to_reads(op, variable, offset)
+            return offset
+    return None
+
+
+def _add_to_reads(op: RegionOp, variable: str, offset: SSAValue) -> None:
+    op.operands = [*op.operands, offset]
+    if isinstance(op, WhileOp):
+        sizes = [len(op.results), len(op.operands) - len(op.results)]
+        op.properties["operandSegmentSizes"] = DenseArrayBase.from_list(i32, sizes)
+    for region in op.regions:
+        argument = region.block.insert_arg(offset.type, len(region.block.args))
+        for inner in list(region.block.ops):
+            if isinstance(inner, RegionOp):
+                _add_to_reads(inner, variable, argument)
+            elif isinstance(inner, ReadOp) and variable_of(inner) == variable:
+                moved = AddOp(inner.value, argument)
+                moved.location = inner.location
+                region.block.insert_op_after(moved, inner)
+                inner.value.replace_uses_with_if(moved.result, lambda use, moved=moved: use.operation is not moved)
 
 
 # The operations of a region, once more

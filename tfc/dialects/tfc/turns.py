@@ -24,12 +24,16 @@ def most_turns(op: WhileOp) -> Dim | None:
 
 def _parts(value: SSAValue) -> list[SSAValue]:
     """The values that all have to hold."""
+    value = _behind(value)
     op = value.owner
-    if isinstance(op, AndOp) and element(value) == i1:
-        return _parts(op.x) + _parts(op.y)
-    if isinstance(op, IdentityOp | GateOp):
-        return _parts(op.operands[0])
-    return [value]
+    return _parts(op.x) + _parts(op.y) if isinstance(op, AndOp) and element(value) == i1 else [value]
+
+
+def _behind(value: SSAValue) -> SSAValue:
+    """What ``value`` is, whatever it waits for."""
+    while isinstance(value.owner, IdentityOp | GateOp):
+        value = value.owner.operands[0]
+    return value
 
 
 _MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
@@ -41,7 +45,8 @@ def _bound(op: WhileOp, value: SSAValue) -> Dim | None:
     if not isinstance(compare, CompareOp) or is_float(element(compare.x)):
         return None
     predicate = str(compare.predicate.data)
-    for x, y, kind in ((compare.x, compare.y, predicate), (compare.y, compare.x, _MIRRORED.get(predicate))):
+    left, right = _behind(compare.x), _behind(compare.y)
+    for x, y, kind in ((left, right, predicate), (right, left, _MIRRORED.get(predicate))):
         if kind not in ("lt", "le") or not isinstance(x, BlockArgument) or x.index >= len(op.carried):
             continue
         start, step, end = number(op.carried[x.index]), step_of(op, x.index), _in_condition(op, y)
@@ -53,7 +58,7 @@ def _bound(op: WhileOp, value: SSAValue) -> Dim | None:
 
 def number(value: SSAValue) -> Dim | None:
     """The one element of an integer tensor, if it is known."""
-    found = contents(value)
+    found = contents(_behind(value))
     if found is None or found.size != 1:
         return None
     dim = found.reshape(-1)[0]
@@ -62,22 +67,18 @@ def number(value: SSAValue) -> Dim | None:
 
 def _in_condition(op: WhileOp, value: SSAValue) -> Dim | None:
     """The same for a value of the condition: an invariant is what is passed to the loop."""
-    while isinstance(value.owner, IdentityOp):
-        value = value.owner.x
     if isinstance(value, BlockArgument):
         k = value.index
-        same = k >= len(op.carried) or op.yielded(op.body)[k] is op.body.block.args[k]
+        same = k >= len(op.carried) or _behind(op.yielded(op.body)[k]) is op.body.block.args[k]
         return number(op.operands[k]) if same else None
     return number(value)
 
 
 def step_of(op: WhileOp, k: int) -> Dim | None:
     """What a turn adds to carried value ``k``; None if it does something else."""
-    argument, value = op.body.block.args[k], op.yielded(op.body)[k]
-    while isinstance(value.owner, IdentityOp):
-        value = value.owner.x
-    add = value.owner
-    if not isinstance(add, AddOp) or is_float(element(value)):
+    argument, add = op.body.block.args[k], _behind(op.yielded(op.body)[k]).owner
+    if not isinstance(add, AddOp) or is_float(element(add.result)):
         return None
-    other = add.y if add.x is argument else add.x if add.y is argument else None
+    x, y = _behind(add.x), _behind(add.y)
+    other = y if x is argument else x if y is argument else None
     return None if other is None else number(other)

@@ -11,24 +11,27 @@ happen once.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from xdsl.dialects.builtin import UnrankedTensorType
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.dialects.builtin import TensorType, UnrankedTensorType
+from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
-from tfc.dialects.tfc.constant import splat_like
-from tfc.dialects.tfc.control import RegionOp
+from tfc.dialects.tfc.constant import splat
+from tfc.dialects.tfc.control import RegionOp, variable_of
+from tfc.dialects.tfc.control_gradient import offset_of_reads
 from tfc.dialects.tfc.differentiate import Gradient, MissingGradient, fitted, vjp
+from tfc.dialects.tfc.elementwise import AddOp
 from tfc.dialects.tfc.gradient import SegmentSumOp
 from tfc.dialects.tfc.shape import IdentityOp
-from tfc.dialects.tfc.state import GateOp
-from tfc.dialects.tfc.types import ResourceType, element
-from tfc.errors import GraphError
+from tfc.dialects.tfc.state import GateOp, ReadOp, VariableOp
+from tfc.dialects.tfc.types import ResourceType, element, shape_of
 from tfc.graph.emit import RULES, Deferred, Emitter, element_at, rule
 from tfc.graph.graph import as_values
 from tfc.graph.node import Operation as Node
+from tfc.graph.subgraph import has_effect
 
 
 def _elements(*values: SSAValue, wrt: Sequence[int], **_attributes: Any) -> Sequence[Attribute]:
@@ -54,15 +57,51 @@ def gradient(
         of: the node itself, if it is a branch or loop.
     """
     count = len(values) - len(given)
-    if any(isinstance(values[k].type, ResourceType) for k in wrt):
-        help = "read it before the branch or loop, and pass the value"
-        raise GraphError("the gradient of a variable that is read inside of a branch or loop is not known", help=help)
-    if (op := _running(emit, of)) is not None:
-        seeds = [(op.results[k], fitted(emit, g, op.results[k])) for k, g in zip(given, values[count:], strict=True)]
-        found = vjp([op], seeds, [values[k] for k in wrt], emit)
+    inputs = values[:count]
+    running = _running(emit, of, inputs)
+    if running is None:
+        if any(isinstance(values[k].type, ResourceType) for k in wrt):
+            raise Deferred("what a variable is read by", [_content(values[k].type) for k in wrt])
+        found = pulled_back(emit, inputs, values[count:], forward, attributes, wrt, given)
     else:
-        found = pulled_back(emit, values[:count], values[count:], forward, attributes, wrt, given)
-    return [splat_like(emit, values[k], 0) if g is None else g for k, g in zip(wrt, found, strict=True)]
+        ops, results = running
+        seeds = [(results[k], fitted(emit, g, results[k])) for k, g in zip(given, values[count:], strict=True)]
+        found = _pulled_back_through(emit, ops, seeds, [values[k] for k in wrt])
+    return [_zeros(emit, values[k]) if g is None else g for k, g in zip(wrt, found, strict=True)]
+
+
+def _pulled_back_through(
+    emit: Emitter, ops: Sequence[Operation], seeds: Sequence[tuple[SSAValue, Gradient]], wanted: Sequence[SSAValue]
+) -> list[Gradient]:
+    """The gradients of tensors that ``ops`` take, and of variables that they read: of all these reads."""
+    sources = [_reads(emit, ops, v) if isinstance(v.type, ResourceType) else [v] for v in wanted]
+    found = iter(vjp(ops, seeds, [v for values in sources for v in values], emit))
+    totals: list[Gradient] = []
+    for values in sources:
+        gs = [g for _ in values if (g := next(found)) is not None]
+        totals.append(functools.reduce(lambda x, y: emit(AddOp(x, y)), gs) if gs else None)
+    return totals
+
+
+def _reads(emit: Emitter, ops: Sequence[Operation], handle: SSAValue) -> list[SSAValue]:
+    """What ``ops`` read of a variable; of a branch or loop, what can be added to all that it reads."""
+    name, found = _name(handle), list[SSAValue]()
+    for op in ops:
+        if isinstance(op, ReadOp) and variable_of(op) == name:
+            found.append(op.value)
+        elif isinstance(op, RegionOp) and (offset := offset_of_reads(op, name)) is not None:
+            found.append(offset)
+    return found
+
+
+def _name(handle: SSAValue) -> str:
+    assert isinstance(handle.owner, VariableOp), "handles come from variables"
+    return handle.owner.variable.data
+
+
+def _zeros(emit: Emitter, like: SSAValue) -> SSAValue:
+    content = _content(like.type)
+    return splat(emit, shape_of(content), 0, element(content))
 
 
 def pulled_back(
@@ -102,14 +141,36 @@ def pulled_back(
     return vjp(ops, seeds, [own[k] for k in wrt], emit)
 
 
-def _running(emit: Emitter, of: Node | None) -> RegionOp | None:
-    """The branch or loop that a node has become, if it stands in the same block."""
-    if of is None or of.type == "Call" or (value := emit.results.get(of.values()[0])) is None:
+def _running(
+    emit: Emitter, of: Node | None, inputs: Sequence[SSAValue]
+) -> tuple[list[Operation], Sequence[SSAValue]] | None:
+    """The operations that a branch or loop, or a call with effects, has become, and its results.
+
+    None if they do not stand in the same block, or may as well be made again.
+    """
+    if of is None or (of.type == "Call" and not has_effect(of)):
         return None
-    op = value.owner
+    results = [emit.results.get(t) for t in of.values()]
+    if of.type == "Call":
+        known = [r for r in results if r is not None]
+        return (_between(emit.block, inputs, known), known) if len(known) == len(results) else None
+    op = results[0].owner if results[0] is not None else None
     while isinstance(op, GateOp):
         op = op.value.owner
-    return op if isinstance(op, RegionOp) and op.parent is emit.block else None
+    return ([op], op.results) if isinstance(op, RegionOp) and op.parent is emit.block else None
+
+
+def _between(block: Block, inputs: Sequence[SSAValue], results: Sequence[SSAValue]) -> list[Operation]:
+    """The operations of ``block`` that ``results`` are computed by from ``inputs``."""
+    pending, seen, found = list(results), set(inputs), set[Operation]()
+    while pending:
+        value = pending.pop()
+        if value in seen or not isinstance(value, OpResult) or not isinstance(value.type, TensorType):
+            continue
+        seen.add(value)
+        found.add(value.op)
+        pending += value.op.operands
+    return [op for op in block.ops if op in found]
 
 
 def _after(emit: Emitter, last: Operation | None) -> list[Operation]:
