@@ -223,6 +223,21 @@ def test_a_transpose_behind_a_guard_reads_only_what_is_there() -> None:
         np.testing.assert_array_equal(runner(x)[0], np.concatenate([turned, turned], axis))
 
 
+@settings(deadline=None, max_examples=8)
+@given(st.lists(st.integers(0, 70), min_size=2, max_size=5), st.integers(1, 3), st.booleans())
+def test_parts_beside_each_other(extents: list[int], rows: int, shifted: bool) -> None:
+    """What is computed and then concatenated along the last dim has a loop for each part, without guards."""
+    xs = [np.random.default_rng(k).standard_normal((rows, n), np.float32) for k, n in enumerate(extents)]
+    y = np.zeros((rows, sum(extents)), np.float32) + np.float32(shifted)
+
+    def joined(e: Build, y: SSAValue, *xs: SSAValue) -> SSAValue:
+        found = e(ConcatOp([e(MulOp(x, x)) for x in xs], 1))
+        return e(AddOp(found, y)) if shifted else found
+
+    runner = nest([tensor_type(a.shape, F32) for a in (y, *xs)], joined)
+    np.testing.assert_array_equal(runner(y, *xs)[0], np.concatenate([x * x for x in xs], 1) + y)
+
+
 def test_softmax_of_named_dims() -> None:
     shape: tuple[Dim, ...] = (symbol("batch"), 3, symbol("seq"))
     runner = nest([tensor_type(shape, F32)], softmax)

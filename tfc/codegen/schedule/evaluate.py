@@ -80,6 +80,8 @@ class Evaluator:
         self.floor = 0
         self.folds: tuple[str, ...] = ()
         self.ranges: dict[str, int] = {}
+        self.starts: dict[str, int] = {}
+        """Where the variables of loops begin that do not begin with 0."""
         self.vectors: dict[str, SSAValue] = {}
         """Symbols whose value differs from lane to lane: indices that were loaded."""
         self.reads: list[Read] = []
@@ -215,9 +217,11 @@ class Evaluator:
             self.ranged(loop.variable, extent)
             yield loop.variable
 
-    def ranged(self, variable: Dim, extent: Dim) -> None:
+    def ranged(self, variable: Dim, extent: Dim, start: Dim = 0) -> None:
         if isinstance(variable, Expr) and isinstance(extent, int):
             self.ranges[str(variable)] = extent
+            if isinstance(start, int) and start:
+                self.starts[str(variable)] = start
 
     def each_lane(
         self,
@@ -236,7 +240,7 @@ class Evaluator:
         width = self.width(whole if whole is not None else extent)
         if width == 1:
             with self.e.loop(start + extent, lower=start) as loop:
-                self.ranged(loop.variable, extent if start == 0 else start + extent)
+                self.ranged(loop.variable, extent if start == 0 else start + extent, start)
                 body(loop.variable)
             return
         main = extent // width * width
@@ -245,7 +249,7 @@ class Evaluator:
                 self.e.loop(start + main, lower=start, step=width) as loop,
                 self.vectorised(loop.variable, width, None),
             ):
-                self.ranged(loop.variable, extent if start == 0 else start + extent)
+                self.ranged(loop.variable, extent if start == 0 else start + extent, start)
                 body(loop.variable)
         if isinstance(extent, int) and extent % width == 0:
             return
@@ -455,8 +459,9 @@ class Evaluator:
 
     def _reach(self, atom: Atom) -> tuple[int, int] | None:
         if atom.function == "name":
-            extent = self.ranges.get(str(atom.args[0]))
-            return None if extent is None else (0, extent - 1)
+            name = str(atom.args[0])
+            extent = self.ranges.get(name)
+            return None if extent is None else (self.starts.get(name, 0), extent - 1)
         if len(atom.args) == 1:
             return None
         x, y = atom.args
