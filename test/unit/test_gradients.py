@@ -22,6 +22,8 @@ from tfc.dialects.tfc.base import OPERATIONS, Sample, TensorOp, flat
 from tfc.dialects.tfc.constant import splat_like
 from tfc.dialects.tfc.differentiate import MissingGradient, is_real, vjp
 from tfc.dialects.tfc.dynamic import DynamicOp
+from tfc.dialects.tfc.elementwise import MulOp
+from tfc.dialects.tfc.shape import ConcatOp, SliceOp
 from tfc.dialects.tfc.types import Array, element_of, tensor_type
 from tfc.options import Options
 from tfc.runtime.interpreter import interpret
@@ -109,6 +111,24 @@ def test_a_missing_gradient_is_an_error(name: str) -> None:
     _, op = module_of(sample)
     with pytest.raises(MissingGradient, match=f"'{name}' has no gradient"):
         vjp([op], [(op.results[0], op.results[0])], [op.operands[0]], lambda new: new.results[0])
+
+
+@pytest.mark.parametrize(("cut", "joined"), [(2, True), (1, False)])
+def test_the_gradient_of_slices_is_theirs_beside_each_other(cut: int, joined: bool) -> None:
+    """Where slices overlap, or leave something out, it is a sum."""
+    x = np.ones((3, 4), np.float32)
+
+    def make(x: SSAValue) -> SSAValue:
+        left, right = SliceOp(x, [0, 0], [3, 2], [1, 1]), SliceOp(x, [0, cut], [3, 2], [1, 1])
+        made.extend([left, right, last := MulOp(left, right)])
+        return last.result
+
+    made: list[Operation] = []
+    block = Block(arg_types=[tensor_type(x.shape, element_of(x.dtype))])
+    result = make(block.args[0])
+    found = vjp(list(made), [(result, result)], [block.args[0]], lambda new: new.results[0])
+    assert isinstance(found[0], SSAValue)
+    assert isinstance(found[0].owner, ConcatOp) == joined
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)

@@ -6,19 +6,25 @@
 
 Each operation says itself what its operands get from its results (`TensorOp.grad`). Here their answers are
 put together: only operations between the inputs and the seeds are asked, and a value that several
-of them read gets the sum.
+of them read gets the sum. Of a value that was cut into slices, which get their gradients one by one, it is
+these beside each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from xdsl.dialects.builtin import TensorType, UnrankedTensorType
 from xdsl.ir import Operation, SSAValue
 
 from tfc.dialects.tfc.base import Emit, TensorOp
 from tfc.dialects.tfc.types import element, is_float, shape_of
+from tfc.dims import Dim
 from tfc.errors import GraphError, InternalError
+
+if TYPE_CHECKING:
+    from tfc.dialects.tfc.pieces import ConcatOp, PadOp
 
 Gradient = SSAValue | None
 """A value of the type of what it is the gradient of; None is zero."""
@@ -45,18 +51,18 @@ def vjp(
         MissingGradient: an operation on the way has none.
     """
     reached, path = _between(ops, inputs)
-    found: dict[SSAValue, Gradient] = {}
+    found: dict[SSAValue, list[SSAValue]] = {}
     for value, g in seeds:
-        found[value] = _sum(emit, found.get(value), g)
+        found.setdefault(value, []).extend([] if g is None else [g])
     for op in reversed(path):
-        gs = [found.pop(r, None) for r in op.results]
+        gs = [_sum(emit, found.pop(r, [])) for r in op.results]
         if any(g is not None for g in gs):
             operands = list(op.operands)
             wanted = [o in reached for o in operands]
             for operand, g in zip(operands, _gradients(op, emit, gs, wanted), strict=True):
                 if g is not None:
-                    found[operand] = _sum(emit, found.get(operand), fitted(emit, g, operand))
-    return [found.pop(v, None) for v in inputs]
+                    found.setdefault(operand, []).append(fitted(emit, g, operand))
+    return [_sum(emit, found.pop(v, [])) for v in inputs]
 
 
 def _gradients(
@@ -118,9 +124,41 @@ def _between(
     return reached, path
 
 
-def _sum(emit: Emit, x: Gradient, y: Gradient) -> Gradient:
+def _sum(emit: Emit, gs: Sequence[SSAValue]) -> Gradient:
+    """All that a value gets."""
     from tfc.dialects.tfc.elementwise import AddOp
 
-    if x is None or y is None:
-        return x if y is None else y
-    return emit(AddOp(x, y))
+    parts = _beside(gs)
+    if parts is not None:
+        gs = [emit(parts)]
+    total: Gradient = None
+    for g in gs:
+        total = g if total is None else emit(AddOp(total, g))
+    return total
+
+
+def _beside(gs: Sequence[SSAValue]) -> ConcatOp | None:
+    """What lies in zeros, each elsewhere along one axis and together everywhere, as one value."""
+    from tfc.dialects.tfc.constant import ConstantOp
+    from tfc.dialects.tfc.pieces import ConcatOp, PadOp
+
+    pads = [op for g in gs if isinstance(op := g.owner, PadOp) and not any(op.interior.get_values())]
+    if len(pads) < 2 or len(pads) < len(gs) or not all(
+        isinstance(value := op.value.owner, ConstantOp) and not value.value.data.array.any() for op in pads
+    ):
+        return None
+    moved = {d for op in pads for d, (a, b) in enumerate(_ends(op)) if a or b}
+    if len(moved) != 1:
+        return None
+    (axis,) = moved
+    pads.sort(key=lambda op: _ends(op)[axis][0])
+    place: Dim = 0
+    for op in pads:
+        if _ends(op)[axis][0] != place:
+            return None
+        place = place + shape_of(op.x)[axis]
+    return ConcatOp([op.x for op in pads], axis) if place == shape_of(gs[0])[axis] else None
+
+
+def _ends(op: PadOp) -> list[tuple[int, int]]:
+    return list(zip(op.low.get_values(), op.high.get_values(), strict=True))
