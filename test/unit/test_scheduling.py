@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfc.passes.scheduling import EXACT, Tasks, best_order, peak
+from tfc.passes.scheduling import EXACT, Tasks, best_order, floor, peak
 
 
 def graph(chance: random.Random, size: int, *, joins: int = 2, effects: float = 0.1) -> Tasks:
@@ -71,7 +71,7 @@ def test_small_graphs_are_ordered_optimally(seed: int, size: int) -> None:
     tasks = graph(random.Random(seed), size)
     order = best_order(tasks)
     assert is_topological(tasks, order)
-    assert peak(tasks, order) == least_peak(tasks)
+    assert floor(tasks) <= peak(tasks, order) == least_peak(tasks)
 
 
 @pytest.mark.parametrize("seed", range(4))

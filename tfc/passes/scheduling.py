@@ -90,9 +90,18 @@ def peak(tasks: Tasks, order: Sequence[int]) -> int:
     return most
 
 
+def floor(tasks: Tasks) -> int:
+    """Bytes that every order needs: for a task beside what it reads, and for what is kept in the end."""
+    sizes = tasks.sizes
+    at_work = (sum(sizes[v] for v in {*m, *r}) for m, r in zip(tasks.makes, tasks.reads, strict=True))
+    return max(sum(sizes[v] for v in tasks.kept), max(at_work, default=0))
+
+
 def best_order(tasks: Tasks) -> list[int]:
     """An order of least peak among those tried; the given one where none is better."""
     given = list(range(tasks.count))
+    if peak(tasks, given) == floor(tasks):
+        return given
     if sum(1 for a in tasks.allocates if a) <= EXACT:
         found = _search(tasks, 0, peak(tasks, given))
         return given if found is None else found
@@ -264,6 +273,7 @@ def _search(tasks: Tasks, width: int, limit: int) -> list[int] | None:
 
 def _best_first(space: _Space, limit: int) -> list[int] | None:
     seen: dict[int, int] = {space.start.done: 0}
+    least = floor(space.tasks)  # below it all are alike, and the furthest goes on
     heap = [(space.start.most, 0, 0, space.start)]
     count = 0
     while heap:
@@ -275,7 +285,7 @@ def _best_first(space: _Space, limit: int) -> list[int] | None:
                 seen[following.done] = following.most
                 count += 1
                 finished = following.done.bit_count()
-                heapq.heappush(heap, (following.most, -finished, count, following))
+                heapq.heappush(heap, (max(least, following.most), -finished, count, following))
     return None
 
 
