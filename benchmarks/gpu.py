@@ -265,7 +265,6 @@ def _stream() -> int:
     """The stream of this program."""
     if not _made:
         value = ctypes.c_void_p()
-        cuda.driver().enter(0)
         cuda.driver().call("cuStreamCreate", ctypes.addressof(value), 1)
         _made.append(value.value or 0)
     return _made[0]
@@ -277,7 +276,6 @@ _made: list[int] = []
 def device_time(run: Run) -> float:
     """Seconds of one run of tfc, by events on its stream."""
     driver, events = cuda.driver(), [ctypes.c_void_p(), ctypes.c_void_p()]
-    driver.enter(0)
     for event in events:
         driver.call("cuEventCreate", ctypes.addressof(event), 0)
 
@@ -396,6 +394,20 @@ def peaks(rows: Sequence[Figures]) -> dict[str, float]:
     return best
 
 
+def measure_all(chosen: Sequence[Case]) -> None:
+    """Measure and print the cases."""
+    here, copied = cuda.driver().properties(), copy_rate()
+    print(f"{here.name}, {here.multiprocessors} multiprocessors; a copy moves {copied / 1e9:.0f} GB/s", flush=True)
+    for name in ("torch", "jax"):
+        if not importlib.util.find_spec(name):
+            print(f"{name} is not installed, so it is no peer here")
+    print(flush=True)
+    rows: list[Figures] = []
+    for case in chosen:
+        rows.append(measure(case))
+        print(rows[-1].line(peaks(rows), copied), flush=True)
+
+
 def emulate(chosen: Sequence[Case]) -> None:
     """Run the cases, small, on the emulator and compare them."""
     from tfc.emulator.driver import Driver
@@ -420,12 +432,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not cuda.is_available():
         print("benchmarks/gpu.py: there is no GPU here (libcuda.so.1 was not found, or finds none)", file=sys.stderr)
         return 1
-    here, copied = cuda.driver().properties(), copy_rate()
-    print(f"{here.name}, {here.multiprocessors} multiprocessors; a copy moves {copied / 1e9:.0f} GB/s\n", flush=True)
-    rows: list[Figures] = []
-    for case in chosen:
-        rows.append(measure(case))
-        print(rows[-1].line(peaks(rows), copied), flush=True)
+    with cuda.driver().within(0):
+        measure_all(chosen)
     return 0
 
 

@@ -105,14 +105,15 @@ class Compiled:
         """Bytes of scratch memory of a run, for these extents of the named dims."""
         return self._program.arena_size(extents)
 
-    def run_device(self, arrays: Sequence[Any], out: Sequence[Any] | None = None, stream: int = 0) -> list[Any]:
+    def run_device(self, arrays: Sequence[Any], out: Sequence[Any] | None = None, stream: Any = None) -> list[Any]:
         """Run a model that was compiled for a GPU on arrays in its memory; see `docs/gpu.md`.
 
         Args:
             arrays: the inputs in declared order: arrays of any library on the GPU, used in place; others are
                 copied there.
             out: where to put the outputs; fresh arrays where it is left out.
-            stream: a ``CUstream`` to begin the run on: it is not waited for, unless the model may report
+            stream: of the device, by its handle or as the object of PyCUDA, PyTorch, CuPy, Numba or CUDA's own
+                packages, to begin the run on: it is not waited for, unless the model may report
                 errors of its data. Without one it is.
 
         Returns:

@@ -19,6 +19,8 @@ import numpy as np
 from tfc.runtime import driver_api as api
 
 CAPABILITY = 9, 0
+PRIMARY = 0xC0
+"""The device's primary context."""
 
 
 @dataclass
@@ -33,6 +35,10 @@ class FakeDriver:
     launches: list[tuple[str, int, int]] = field(default_factory=list)
     images: list[bytes] = field(default_factory=list)
     capturable: bool = True
+    current: int = 0
+    """The context of all threads."""
+    foreign: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Addresses of other contexts, and other GPUs."""
 
     def __post_init__(self) -> None:
         self._failures: dict[str, int] = {}
@@ -108,7 +114,23 @@ class FakeDriver:
         ctypes.c_int32.from_address(out).value = found.get(attribute, 0)
 
     def _cuDevicePrimaryCtxRetain(self, out: int, _device: int) -> None:
-        ctypes.c_uint64.from_address(out).value = 0xC0
+        ctypes.c_uint64.from_address(out).value = PRIMARY
+
+    def _cuCtxSetCurrent(self, context: int | None) -> None:
+        self.current = context or 0
+
+    def _cuCtxGetCurrent(self, out: int) -> None:
+        ctypes.c_uint64.from_address(out).value = self.current
+
+    def _cuPointerGetAttribute(self, out: int, which: int, address: int) -> int:
+        if address not in self._blocks and address not in self.foreign:
+            return api.INVALID_VALUE
+        context, ordinal = self.foreign.get(address, (PRIMARY, 0))
+        if which == api.POINTER_CONTEXT:
+            ctypes.c_uint64.from_address(out).value = context
+        else:
+            ctypes.c_int32.from_address(out).value = ordinal
+        return 0
 
     def _cuModuleLoadData(self, out: int, image: int) -> int:
         data = ctypes.string_at(image)

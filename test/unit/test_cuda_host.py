@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from fake_cuda import FakeDriver, at
+from fake_cuda import PRIMARY, FakeDriver, at
 from xdsl.parser import Parser
 
 from tfc.codegen.cpu.objects import compile_llvm
@@ -19,7 +20,7 @@ from tfc.codegen.host import describe_program, emit_host
 from tfc.dialects import context, host, kernel
 from tfc.errors import ArtifactError, FeedError, RunError
 from tfc.runtime import driver_api as api
-from tfc.runtime.cuda import DeviceArray, as_device_array, is_on_device
+from tfc.runtime.cuda import DeviceArray, as_device_array, handle_of, is_on_device
 from tfc.runtime.cuda import driver as cuda_driver
 from tfc.runtime.jit import JitLibrary, load_object
 from tfc.runtime.program import Program
@@ -89,7 +90,7 @@ def test_runs_with_host_memory_and_replays_what_repeats() -> None:
         assert gpu.calls.count("cuStreamSynchronize") == 1 + grown
     del program
     assert gpu.allocated == 0
-    assert gpu.calls[-2:] == ["cuModuleUnload", "cuDevicePrimaryCtxRelease_v2"]
+    assert [c for c in gpu.calls if not c.startswith("cuCtx")][-2:] == ["cuModuleUnload", "cuDevicePrimaryCtxRelease_v2"]
 
 
 def test_graphs_of_several_sizes_are_kept() -> None:
@@ -381,6 +382,58 @@ def test_arrays_of_other_libraries(cuda: FakeDriver) -> None:
         as_device_array(_Foreign(there, (4, 8)))
     assert not is_on_device(x)
     assert not is_on_device(1.0)
+
+
+def test_the_callers_context_stays_current(cuda: FakeDriver) -> None:
+    library, _ = build(ROWS)
+    program = Program(library.address, "m", constants=[np.ones(4, np.float32)], keep=library)
+    for own in (PRIMARY, 0xD00):
+        cuda.current = own
+        for _ in range(3):
+            program.run([np.ones((2, 4), np.float32)])
+        assert cuda.current == own
+    array = DeviceArray.of(np.ones(4, np.float32))
+    cuda_driver().pin(np.ones(4))
+    assert (array.clone().numpy().tolist(), cuda.current) == ([1] * 4, 0xD00)
+    cuda.calls.clear()
+    del program
+    assert "cuModuleUnload" in cuda.calls
+    assert cuda.current == 0xD00
+
+
+def test_arrays_of_other_contexts(cuda: FakeDriver) -> None:
+    there = DeviceArray.of(np.ones(4, np.float32))
+    cuda.foreign[there.address] = (0xD00, 0)
+    with pytest.raises(FeedError, match=r"expected an array in the primary context of GPU:0, got one of another.*\n.*autoprimaryctx"):
+        as_device_array(_Foreign(there))
+    cuda.devices, cuda.foreign[there.address] = 2, (PRIMARY, 1)
+    assert as_device_array(_Foreign(there)).ordinal == 1
+    cuda.foreign[there.address] = (0, 0)  # of a pool
+    assert as_device_array(_Foreign(there)).address == there.address
+    assert as_device_array(_Foreign(DeviceArray.empty([4], np.float32))).ordinal == 0
+
+
+@pytest.mark.parametrize(
+    ("stream", "handle"),
+    [
+        (None, 0),
+        (7, 7),
+        (SimpleNamespace(handle=7), 7),  # pycuda.driver.Stream
+        (SimpleNamespace(handle=ctypes.c_void_p(7)), 7),  # numba.cuda
+        (SimpleNamespace(handle=ctypes.c_void_p(None)), 0),
+        (SimpleNamespace(ptr=7), 7),  # cupy.cuda.Stream
+        (SimpleNamespace(cuda_stream=7), 7),  # torch.cuda.Stream
+        (SimpleNamespace(handle="of something else", __cuda_stream__=lambda: (0, 7)), 7),  # cuda.core.Stream
+        (np.int64(7), 7),  # a number, as cuda.bindings' CUstream is to int
+    ],
+)
+def test_streams_of_other_libraries(stream: Any, handle: int) -> None:
+    assert handle_of(stream) == handle
+
+
+def test_no_stream() -> None:
+    with pytest.raises(FeedError, match="expected a CUDA stream or its handle, got list"):
+        handle_of([])
 
 
 class _Packed:

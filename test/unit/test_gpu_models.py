@@ -317,7 +317,7 @@ LIBCUDA = """
 
 #define OK(name, ...) int name(__VA_ARGS__) { return 0; }
 
-OK(cuInit, unsigned f) OK(cuCtxSetCurrent, void *c) OK(cuModuleUnload, void *m) OK(cuDevicePrimaryCtxRelease_v2, int d)
+OK(cuInit, unsigned f) OK(cuCtxSetCurrent, void *c) OK(cuCtxGetCurrent, void **c) OK(cuModuleUnload, void *m) OK(cuDevicePrimaryCtxRelease_v2, int d)
 OK(cuStreamDestroy_v2, void *s) OK(cuStreamSynchronize, void *s)
 int cuDeviceGetCount(int *n) { *n = 1; return 0; }
 int cuDeviceGet(int *d, int k) { *d = k; return 0; }

@@ -465,6 +465,42 @@ define internal i32 @tfc_gpu_enter(ptr %model, ptr %gpu, ptr %what) nounwind {
   ret i32 %code
 }
 
+; The context that is current in this thread; null where none is.
+define internal ptr @tfc_gpu_before() nounwind {
+entry:
+  %out = alloca ptr, align 8
+  store ptr null, ptr %out, align 8
+  %table = load atomic ptr, ptr @tfc_driver acquire, align 8
+  %none = icmp eq ptr %table, null
+  br i1 %none, label %unknown, label %ask
+ask:
+  %result = call i32 @tfc_cuCtxGetCurrent(ptr %table, ptr %out)
+  %good = icmp eq i32 %result, 0
+  br i1 %good, label %known, label %unknown
+known:
+  %context = load ptr, ptr %out, align 8
+  ret ptr %context
+unknown:
+  ret ptr null
+}
+
+; Make %before current again where it was another one: the caller's own, not the device's primary one.
+define internal void @tfc_gpu_after(ptr %before) nounwind {
+entry:
+  %none = icmp eq ptr %before, null
+  br i1 %none, label %out, label %look
+look:
+  %now = call ptr @tfc_gpu_before()
+  %same = icmp eq ptr %now, %before
+  br i1 %same, label %out, label %restore
+restore:
+  %table = load atomic ptr, ptr @tfc_driver acquire, align 8
+  %result = call i32 @tfc_cuCtxSetCurrent(ptr %table, ptr %before)
+  br label %out
+out:
+  ret void
+}
+
 ; Start a kernel; a grid of nothing is none.
 define internal i32 @tfc_gpu_launch(ptr %model, ptr %gpu, i64 %kernel, i64 %grid, i32 %block, i32 %shared, ptr %arguments, ptr %stream, ptr %what) nounwind {
 entry:

@@ -283,7 +283,7 @@ def upload_function(name: str, layout: Layout, bound: bool) -> str:
     waited = code.op(f"call i32 @tfc_gpu_wait(ptr %model, ptr {gpu}, ptr {stream}, ptr @tfc_gpu_upload)")
     code.do(f"ret i32 {waited}")
     text = string_text("tfc_gpu_upload", "copying the weights to the GPU", "private")
-    return text + function_text(f"internal i32 @{name}_upload(ptr %model, ptr %table)", code)
+    return text + guest_text(f"internal i32 @{name}_upload(ptr %model, ptr %table)", code)
 
 
 def variable_functions(manifest: Manifest, layout: Layout) -> str:
@@ -314,7 +314,7 @@ def variable_functions(manifest: Manifest, layout: Layout) -> str:
             leave_if(code, code.op(f"icmp ne i32 {copied}, 0"), f"i32 {copied}")
             waited = code.op(f"call i32 @tfc_gpu_wait(ptr %model, ptr {gpu}, ptr {stream}, ptr @tfc_gpu_variable)")
             code.do(f"ret i32 {waited}")
-        text += function_text(f"i32 @{manifest.name}_{word}(ptr %model, i32 %index, ptr %memory)", code)
+        text += guest_text(f"i32 @{manifest.name}_{word}(ptr %model, i32 %index, ptr %memory)", code)
     return text
 
 
@@ -329,6 +329,23 @@ def entered(code: Code) -> tuple[str, str]:
     entered = code.op(f"call i32 @tfc_gpu_enter(ptr %model, ptr {gpu}, ptr @tfc_gpu_context)")
     leave_if(code, code.op(f"icmp ne i32 {entered}, 0"), f"i32 {entered}")
     return gpu, word_of(code, gpu, 4)
+
+
+def guest_text(head: str, code: Code, attributes: str = "") -> str:
+    """The text of a function that works in the GPU's context, and leaves the caller's own one current in its thread."""
+    found = re.fullmatch(r"((?:internal )?)(\w+) @(\w+)\((.*)\)", head)
+    assert found, f"no head of a function: {head}"
+    linkage, result, name, arguments = found.groups()
+    outer = new_code()
+    before = outer.op("call ptr @tfc_gpu_before()")
+    call = f"call {result} @{name}_there({arguments})"
+    value = "" if result == "void" else f" {outer.op(call)}"
+    if not value:
+        outer.do(call)
+    outer.do(f"call void @tfc_gpu_after(ptr {before})")
+    outer.do(f"ret {result}{value}")
+    inner = function_text(f"internal {result} @{name}_there({arguments})", code, attributes)
+    return inner + function_text(f"{linkage}{result} @{name}({arguments})", outer)
 
 
 def begin_copy(code: Code, gpu: str, way: int, target: str, source: str, size: str, stream: str, what: str) -> str:

@@ -29,6 +29,7 @@ from tfc.codegen.cuda import (
     Layout,
     begin_copy,
     entered,
+    guest_text,
     word_of,
 )
 from tfc.codegen.interface import (
@@ -257,7 +258,7 @@ def _run_device(name: str, layout: Layout, reports: bool) -> str:
         leave_if(code, code.op(f"xor i1 {none}, true"), "i32 0")
         code.do(f"ret i32 {code.op(f'call i32 @tfc_gpu_wait{wait}')}")
     head = f"i32 @{name}_run_device(ptr %model, ptr %inputs, ptr %outputs, ptr %dims, ptr %given)"
-    return function_text(head, code)
+    return guest_text(head, code)
 
 
 def _run_host(manifest: Manifest, layout: Layout, reports: bool) -> str:
@@ -318,4 +319,4 @@ def _run_host(manifest: Manifest, layout: Layout, reports: bool) -> str:
         leave_if(code, code.op(f"icmp ne i32 {copied}, 0"), f"i32 {copied}")
     done = code.op(f"call i32 @tfc_gpu_{'status' if reports else 'wait'}{wait}")
     code.do(f"ret i32 {done}")
-    return function_text(f"i32 @{name}_run(ptr %model, ptr %inputs, ptr %outputs, ptr %dims)", code)
+    return guest_text(f"i32 @{name}_run(ptr %model, ptr %inputs, ptr %outputs, ptr %dims)", code)

@@ -42,6 +42,7 @@ from tfc.codegen.cuda import (
     constants_text,
     device_of,
     emit_create,
+    guest_text,
     runtime_llvm,
     upload_function,
     variable_functions,
@@ -385,7 +386,7 @@ def _create(
     code.do("store ptr %model, ptr %out, align 8")
     code.do("ret i32 0")
     head = f"i32 @{name}_create(ptr %out, i32 %given)"
-    return function_text(head, code, f"{attributes} ")
+    return (guest_text if image else function_text)(head, code, f"{attributes} ")
 
 
 def _variable_offsets(manifest: Manifest, mirrors: bool) -> tuple[list[int], int]:
@@ -476,7 +477,7 @@ def _destroy(name: str, gpu: bool) -> str:
     code.start("rest")
     _free(code, gpu)
     code.do("ret void")
-    return function_text(f"void @{name}_destroy(ptr %model)", code)
+    return (guest_text if gpu else function_text)(f"void @{name}_destroy(ptr %model)", code)
 
 
 def _variable_functions(name: str, count: int, gpu: bool) -> str:

@@ -240,6 +240,19 @@ class Driver:
     def _cuCtxSetCurrent(self, context: int | None) -> None:
         self._current.device = self._get(context, _Device) if context else None
 
+    def _cuCtxGetCurrent(self, out: int) -> None:
+        device = getattr(self._current, "device", None)
+        _put(out, "Q", device.context if device is not None else 0)
+
+    def _cuPointerGetAttribute(self, out: int, which: int, address: int) -> None:
+        device = next((d for d in self.devices if d.memory.holds(address, 1)), None)
+        if device is None or which not in (api.POINTER_CONTEXT, api.POINTER_DEVICE_ORDINAL):
+            raise _ResultError(api.INVALID_VALUE)
+        if which == api.POINTER_CONTEXT:
+            _put(out, "Q", device.context)
+        else:
+            _put(out, "i", device.ordinal)
+
     def _cuMemGetInfo_v2(self, free: int, total: int) -> None:
         device = self._device()
         _put(free, "Q", self.size - device.memory.used)

@@ -17,7 +17,8 @@ import ctypes
 import math
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -157,19 +158,53 @@ class Driver:
             self.call("cuDeviceGetAttribute", ctypes.addressof(value), which, device)
             return value.value
 
-        self.enter(ordinal)
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        self.call("cuMemGetInfo_v2", ctypes.addressof(free), ctypes.addressof(total))
+        with self.within(ordinal):
+            self.call("cuMemGetInfo_v2", ctypes.addressof(free), ctypes.addressof(total))
         capability = 10 * attribute(api.COMPUTE_CAPABILITY_MAJOR) + attribute(api.COMPUTE_CAPABILITY_MINOR)
         return Properties(name.value.decode(), capability, attribute(api.MULTIPROCESSOR_COUNT), total.value)
 
-    def enter(self, ordinal: int) -> None:
-        """Make the primary context of a device current in this thread."""
+    @contextmanager
+    def within(self, ordinal: int) -> Generator[None]:
+        """Work in the primary context of a device; one that the caller has made current in this thread is so again
+        afterwards."""
+        primary, before = self.context(ordinal), ctypes.c_void_p()
+        self.call("cuCtxGetCurrent", ctypes.addressof(before))
+        if before.value != primary:
+            self.call("cuCtxSetCurrent", primary)
+        try:
+            yield
+        finally:
+            if before.value not in (None, primary):
+                self.call("cuCtxSetCurrent", before)
+
+    def context(self, ordinal: int) -> int:
+        """The primary context of a device, the one that CUDA's runtime and its libraries use."""
         if ordinal not in self._contexts:
             context = ctypes.c_void_p()
             self.call("cuDevicePrimaryCtxRetain", ctypes.addressof(context), self._device(ordinal))
             self._contexts[ordinal] = context.value or 0
-        self.call("cuCtxSetCurrent", self._contexts[ordinal])
+        return self._contexts[ordinal]
+
+    def home(self, address: int) -> int:
+        """The GPU that ``address`` is on.
+
+        Raises:
+            FeedError: it is in another context than the primary one of its GPU.
+        """
+        ordinal, context = ctypes.c_int32(), ctypes.c_void_p()
+        ask = self._functions["cuPointerGetAttribute"]
+        if ask(ctypes.addressof(ordinal), api.POINTER_DEVICE_ORDINAL, address):
+            return 0  # the driver does not know it: whoever uses it meets that error
+        # Memory of a pool belongs to no context.
+        if ask(ctypes.addressof(context), api.POINTER_CONTEXT, address) or not context.value:
+            return ordinal.value
+        if context.value != self.context(ordinal.value):
+            raise FeedError(
+                f"expected an array in the primary context of GPU:{ordinal.value}, got one of another context",
+                help="of PyCUDA: import pycuda.autoprimaryctx instead of pycuda.autoinit",
+            )
+        return ordinal.value
 
     def _device(self, ordinal: int) -> int:
         if not 0 <= ordinal < (count := self.count()):
@@ -188,15 +223,14 @@ class Driver:
             spare = self._spare.get((ordinal, size))
             if spare:
                 return Memory(self, spare.pop(), size, ordinal)
-        self.enter(ordinal)
         address = ctypes.c_uint64()
-        try:
-            self.call("cuMemAlloc_v2", ctypes.addressof(address), size)
-        except RunError:
-            if not self.release():
-                raise
-            self.enter(ordinal)
-            self.call("cuMemAlloc_v2", ctypes.addressof(address), size)
+        with self.within(ordinal):
+            try:
+                self.call("cuMemAlloc_v2", ctypes.addressof(address), size)
+            except RunError:
+                if not self.release():
+                    raise
+                self.call("cuMemAlloc_v2", ctypes.addressof(address), size)
         return Memory(self, address.value, size, ordinal)
 
     def give(self, address: int, size: int, ordinal: int) -> None:
@@ -209,30 +243,34 @@ class Driver:
         with self._lock:
             blocks, self._spare = self._spare, {}
         for (ordinal, _), addresses in blocks.items():
-            self.enter(ordinal)
-            for address in addresses:
-                self.call("cuMemFree_v2", address)
+            with self.within(ordinal):
+                for address in addresses:
+                    self.call("cuMemFree_v2", address)
         return sum(size * len(addresses) for (_, size), addresses in blocks.items())
 
     def to_device(self, target: int, source: Array, ordinal: int) -> None:
         """Copy a dense array, and wait."""
         if source.nbytes:
-            self.enter(ordinal)
-            self.call("cuMemcpyHtoDAsync_v2", target, source.ctypes.data, source.nbytes, None)
-            self.call("cuStreamSynchronize", None)
+            with self.within(ordinal):
+                self.call("cuMemcpyHtoDAsync_v2", target, source.ctypes.data, source.nbytes, None)
+                self.call("cuStreamSynchronize", None)
 
     def to_host(self, target: Array, source: int, ordinal: int) -> None:
         """Copy to a dense array, and wait."""
         if target.nbytes:
-            self.enter(ordinal)
-            self.call("cuMemcpyDtoHAsync_v2", target.ctypes.data, source, target.nbytes, None)
-            self.call("cuStreamSynchronize", None)
+            with self.within(ordinal):
+                self.call("cuMemcpyDtoHAsync_v2", target.ctypes.data, source, target.nbytes, None)
+                self.call("cuStreamSynchronize", None)
 
     def pin(self, array: Array) -> None:
         """Keep an array's pages where they are as long as it lives, so that copies of it need no other one."""
-        self.enter(0)
-        self.call("cuMemHostRegister_v2", array.ctypes.data, array.nbytes, 0)
-        weakref.finalize(array, self._functions["cuMemHostUnregister"], array.ctypes.data)
+        with self.within(0):
+            self.call("cuMemHostRegister_v2", array.ctypes.data, array.nbytes, 0)
+        weakref.finalize(array, self._unpin, array.ctypes.data)
+
+    def _unpin(self, address: int) -> None:
+        with self.within(0):
+            self.call("cuMemHostUnregister", address)
 
 
 _ROUND = 512
@@ -302,8 +340,9 @@ class DeviceArray:
         """A copy on the device."""
         made, found = DeviceArray.empty(self.shape, self.dtype, self.ordinal), driver()
         if self.nbytes:
-            found.call("cuMemcpyDtoDAsync_v2", made.address, self.address, self.nbytes, None)
-            found.call("cuStreamSynchronize", None)
+            with found.within(self.ordinal):
+                found.call("cuMemcpyDtoDAsync_v2", made.address, self.address, self.nbytes, None)
+                found.call("cuStreamSynchronize", None)
         return made
 
     def copy(self) -> Array:
@@ -372,11 +411,41 @@ def as_device_array(value: Any) -> DeviceArray:
     about = cast("dict[str, Any]", value.__cuda_array_interface__)
     dtype, shape, strides = np.dtype(about["typestr"]), tuple(about["shape"]), about.get("strides")
     dense = tuple(dtype.itemsize * math.prod(shape[k + 1 :]) for k in range(len(shape)))
-    if about.get("mask") is not None or (strides is not None and tuple(strides) != dense and math.prod(shape)):
+    if about.get("mask") is not None:
+        raise FeedError("expected a dense array, got a masked one")
+    apart = strides is not None and any(s != d and n != 1 for s, d, n in zip(strides, dense, shape, strict=True))
+    if apart and math.prod(shape):
         raise FeedError(f"expected a dense array, got strides of {strides}", help="make a contiguous copy of it")
+    address, ordinal = about["data"][0], 0
+    if math.prod(shape):
+        ordinal = driver().home(address)
     if (stream := about.get("stream")) is not None:
-        _wait(stream, 0)
-    return DeviceArray(about["data"][0], shape, dtype, value)
+        _wait(stream, ordinal)
+    return DeviceArray(address, shape, dtype, value, ordinal)
+
+
+def handle_of(stream: Any) -> int:
+    """The driver's handle of a stream.
+
+    Args:
+        stream: a number, None for none, or a stream of PyCUDA, Numba (``handle``), CuPy (``ptr``), PyTorch (``cuda_stream``), or
+            of CUDA's own packages (``__cuda_stream__``, or what ``int`` takes).
+
+    Raises:
+        FeedError: it is none of these.
+    """
+    if stream is None:
+        return 0
+    protocol: Any = getattr(stream, "__cuda_stream__", None)
+    if protocol is not None:
+        return int(cast("tuple[int, int]", protocol() if callable(protocol) else protocol)[1])
+    for name in ("cuda_stream", "handle", "ptr"):
+        if (found := getattr(stream, name, None)) is not None:
+            return int(getattr(found, "value", found) or 0)  # a number of ctypes, in Numba
+    try:
+        return int(stream)
+    except (TypeError, ValueError):
+        raise FeedError(f"expected a CUDA stream or its handle, got {type(stream).__name__}") from None
 
 
 _LEGACY = 1
@@ -384,5 +453,5 @@ _LEGACY = 1
 
 
 def _wait(stream: int, ordinal: int) -> None:
-    driver().enter(ordinal)
-    driver().call("cuStreamSynchronize", None if stream == _LEGACY else stream)
+    with driver().within(ordinal):
+        driver().call("cuStreamSynchronize", None if stream == _LEGACY else stream)

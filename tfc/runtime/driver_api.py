@@ -83,6 +83,8 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("cuGetErrorName", (_i32, _ptr)),  # result, const char **out
     Function("cuGetErrorString", (_i32, _ptr)),
     Function("cuMemGetInfo_v2", (_ptr, _ptr)),  # size_t *free, size_t *total
+    Function("cuCtxGetCurrent", (_ptr,)),  # context *out; null where there is none
+    Function("cuPointerGetAttribute", (_ptr, _i32, _u64)),  # void *value, attribute, address
 )
 """All of them, in the order of a table."""
 
@@ -142,6 +144,9 @@ MAX_THREADS_PER_BLOCK, MULTIPROCESSOR_COUNT = 1, 16
 COMPUTE_CAPABILITY_MAJOR, COMPUTE_CAPABILITY_MINOR = 75, 76
 MAX_SHARED_MEMORY_PER_BLOCK, MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 8, 97
 FUNC_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
+
+# Attributes of addresses (CUpointer_attribute).
+POINTER_CONTEXT, POINTER_DEVICE_ORDINAL = 1, 9
 
 STREAM_NON_BLOCKING = 1
 """Of ``cuStreamCreate``: the stream does not wait for the legacy default stream."""

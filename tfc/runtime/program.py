@@ -156,14 +156,15 @@ class Program:
         self.call = shapes.call or self._native(shapes)
         return results
 
-    def run_device(self, arrays: Sequence[Any], out: Sequence[Any] | None = None, stream: int = 0) -> list[Any]:
+    def run_device(self, arrays: Sequence[Any], out: Sequence[Any] | None = None, stream: Any = None) -> list[Any]:
         """Run the model on arrays in device memory.
 
         Args:
             arrays: the inputs in order: arrays of any library on the model's GPU, used in place; others are
                 copied there.
             out: where to put the outputs: such arrays; fresh ones where it is left out.
-            stream: a ``CUstream`` to begin the run on. It is then not waited for, unless the model may
+            stream: of the device, by its handle or as the object of another library (`tfc.runtime.cuda.handle_of`),
+                to begin the run on. It is then not waited for, unless the model may
                 report errors; without one it is.
 
         Returns:
@@ -173,7 +174,7 @@ class Program:
         Raises:
             FeedError, RunError: as `run` does.
         """
-        from tfc.runtime.cuda import DeviceArray, as_device_array, is_on_device
+        from tfc.runtime.cuda import DeviceArray, as_device_array, handle_of, is_on_device
 
         ports = *self.manifest.inputs, *self.manifest.outputs
         memories = {p.memory for p in ports} - {""}
@@ -184,6 +185,8 @@ class Program:
             _aligned(as_device_array(a)) if is_on_device(a) else DeviceArray.of(self._adapted(k, a), ordinal)
             for k, a in enumerate(arrays)
         ]
+        for a in fed:
+            _require_on(a, ordinal)
         shapes = self._shapes if self._shapes is not None else self._resolve(fed)
         for k, (a, shape) in enumerate(zip(fed, shapes.inputs, strict=True)):
             if a.shape != shape or a.dtype != self._dtypes[k]:
@@ -192,6 +195,8 @@ class Program:
             results = [DeviceArray.empty(s, d, ordinal) for s, d in zip(shapes.outputs, self._out_dtypes, strict=True)]
         else:
             results = [as_device_array(a) for a in out]
+            for a in results:
+                _require_on(a, ordinal)
             for a, shape, port, dtype in zip(
                 results, shapes.outputs, self.manifest.outputs, self._out_dtypes, strict=True
             ):
@@ -202,7 +207,7 @@ class Program:
             self._pointers[:] = [a.address for a in (*fed, *results)]
             if self._dims is not None:
                 self._dims[:] = self._extents(fed)
-            code = self._run_there(self._handle, self._inputs, self._outputs, self._dims, stream or None)
+            code = self._run_there(self._handle, self._inputs, self._outputs, self._dims, handle_of(stream) or None)
         if code:
             self._fail(code)
         return results if out is None else list(out)
@@ -451,6 +456,11 @@ def _symbol(address: Address, name: str, suffix: str) -> int:
 def _aligned(array: Any) -> Any:
     """``array``, or a copy of it that begins where kernels expect it: a part of another one may begin anywhere."""
     return array if array.address % WIDEST == 0 else array.clone()
+
+
+def _require_on(array: Any, ordinal: int) -> None:
+    if array.size and array.ordinal != ordinal:
+        raise FeedError(f"expected an array on GPU:{ordinal}, got one on GPU:{array.ordinal}", help="copy it there")
 
 
 def _fail(
