@@ -121,9 +121,9 @@ def check(
     terms = static.reference(np.ones(x.shape), np.ones(w.shape))
     # Each addition rounds a sum of at most ``size``, in f32 for halves; then the result is rounded.
     accumulated = np.float64 if x.dtype == np.float64 else np.float32
-    bound = (terms + 1) * np.finfo(accumulated).eps * size + float(
-        ml_dtypes.finfo(x.dtype).eps
-    ) * np.abs(exact)
+    kept = ml_dtypes.finfo(x.dtype)
+    bound = (terms + 1) * np.finfo(accumulated).eps * size
+    bound = bound + float(kept.eps) * np.abs(exact) + float(kept.smallest_subnormal)
     assert got.shape == exact.shape
     assert (np.abs(got.astype(np.float64) - exact) <= bound).all()
     return module

@@ -99,7 +99,8 @@ def check(
     accumulated = np.float64 if x.dtype == np.float64 else np.float32
     # A factor that is rounded to tf32 is off by 2**-11 of itself.
     bound = ((terms + 2) * np.finfo(accumulated).eps + (2.0**-10 if tf32 else 0)) * size
-    bound = bound + float(ml_dtypes.finfo(x.dtype).eps) * np.abs(exact)
+    kept = ml_dtypes.finfo(x.dtype)
+    bound = bound + float(kept.eps) * np.abs(exact) + float(kept.smallest_subnormal)
     if not list(after(static.results[0])):
         assert got.shape == exact.shape
         assert (np.abs(got.astype(np.float64) - exact) <= bound).all()
