@@ -284,6 +284,7 @@ def _compile_file(
     file, programs = open_file(path), program_cache(options)
     if programs is None or file is None:
         return None
+    file.notes = programs.notes
 
     def module() -> ModuleOp:
         from tfc.frontend.onnx.importer import import_onnx

@@ -10,7 +10,8 @@ graph being read. Constants that are a part of the model's own bytes are named b
 are kept, large ones in a file of their own.
 
     <cache>/programs/07/<key>      a line of JSON, the object, small constants     see `ObjectCache`
-    <cache>/weights/<key>          large constants, each at a line of the caches
+    <cache>/weights/<key>          large constants, each at a line of the caches; mapped where they are
+    <cache>/files/03/<key>         the digest of a model file
 
 The key is a digest of the model, the options, the target, the state of tfc's files and the versions of what it
 builds on. Everything is checked when it is read: the entry by its digest, a block of constants by the digest
@@ -22,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import mmap
 import os
 import platform
 import shutil
@@ -61,13 +63,18 @@ Array = NDArray[Any]
 SHARDS, MAX_BYTES = 16, 256 << 20
 """Of the folder of programs."""
 
+MAX_NOTES = 1 << 20
+"""Bytes of all digests of files that are noted: about 10,000."""
+
 MAX_WEIGHTS = 2 << 30
 """Bytes of all blocks of constants together. A model with more in one block is compiled anew each time."""
 
 INLINE = 1 << 16
 """Constants that have fewer bytes in all stand in the entry."""
 
-_PIECE, _SPAN = 1 << 20, 16 << 20
+_PIECE = 2 << 20
+"""Bytes that are written and checked at a time: those of a huge page, as which a file written so can be mapped."""
+
 _WATCHING = ("TFC_DEBUG", "TFC_DUMP", "TFC_VALIDATE", "TFC_VERIFY")
 
 
@@ -117,9 +124,14 @@ def program_cache(options: Options) -> ProgramCache | None:
 
 
 class ProgramCache:
-    """What is known of programs. No method raises: what fails is a miss."""
+    """What is known of programs. No method raises: what fails is a miss.
+
+    Attributes:
+        notes: of the digests of model files; see `tfc.frontend.mapped`.
+    """
 
     def __init__(self, folder: Path, options: Options, target: Target) -> None:
+        self.notes = ObjectCache(folder / "files", MAX_NOTES, SHARDS)
         self._entries = ObjectCache(folder / "programs", MAX_BYTES, SHARDS)
         self._weights = folder / "weights"
         self._how = json.dumps([state_of_compiler(), _versions(), target.attributes, *_said(options)])
@@ -186,12 +198,12 @@ class ProgramCache:
             return block
         path = self._weights / key
         try:
-            block, digest = _read(path)
+            block, digest = _mapped(path)
             if digest == sums:
                 os.utime(path)  # used just now
                 return block
             path.unlink()
-        except OSError:
+        except (OSError, ValueError):
             pass
         return None
 
@@ -268,30 +280,23 @@ class _Block:
         yield buffer[:filled]
 
 
-def _read(path: Path) -> tuple[Array, str]:
-    """The bytes of a block, in memory of their own, and what they are checked by.
+def _mapped(path: Path) -> tuple[Array, str]:
+    """The bytes of a block, which are the file's own, and what they are checked by.
 
     Raises:
-        OSError: it cannot be read.
+        OSError, ValueError: it cannot be mapped, or is empty.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    size = path.stat().st_size
-    block = empty((size - size % LINE,), np.dtype(np.uint8))
-
-    def read(start: int) -> list[bytes]:
-        found: list[bytes] = []
-        with path.open("rb", buffering=0) as file:
-            file.seek(start)
-            for k in range(start, min(start + _SPAN, len(block)), _PIECE):
-                piece = block[k : k + _PIECE]
-                if file.readinto(cast("Any", piece)) != len(piece):
-                    raise OSError("another one shortens it")
-                found.append(_sum(piece))
-        return found
-
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    for advice in ("MADV_HUGEPAGE", "MADV_WILLNEED"):
+        with suppress(OSError, AttributeError):  # not all systems know them
+            mapped.madvise(getattr(mmap, advice))
+    block = np.frombuffer(mapped, np.uint8, len(mapped) // LINE * LINE)
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
-        return block, _digest([s for sums in threads.map(read, range(0, len(block), _SPAN)) for s in sums])
+        pieces = [block[k : k + _PIECE] for k in range(0, len(block), _PIECE)]
+        return block, _digest([*threads.map(_sum, pieces)])
 
 
 def _sum(piece: Array) -> bytes:
