@@ -504,6 +504,31 @@ def test_checks_that_need_no_run() -> None:
     assert "expected bool" in refused(lambda: tf.Assert(x, []))
 
 
+@pytest.mark.parametrize("interpret", [False, True])
+def test_checks_and_messages_pass_gradients_on(interpret: bool) -> None:
+    x = tf.placeholder(tf.float32, [2])
+    y = tf.check_numerics(tf.sqrt(tf.Print(tf.verify_tensor_all_finite(x, "x"), [x])), "y")
+    (g,) = tf.gradients(y, x)
+    with tf.Session(interpret=interpret) as session:
+        assert session.run(g, {x: [4.0, 16.0]}).tolist() == [0.25, 0.125]
+        with pytest.raises(RunError, match="y : Tensor had NaN values"):
+            session.run([y, g], {x: [4.0, -1.0]})
+    (g,) = tf.gradients(tf.check_numerics(x, "x"), x, tf.log(x))
+    with tf.Session(interpret=interpret) as session, pytest.raises(RunError, match=r"detected in gradient\. : Tensor had Inf"):
+        session.run(g, {x: [4.0, 0.0]})
+
+
+def test_a_misused_tensor_is_an_error_at_its_line() -> None:
+    x = tf.placeholder(tf.float32, [2], name="x")
+    for use in (bool, len, list, np.asarray):
+        with pytest.raises(GraphError, match=r"test_control_flow.py:\d+.*'x:0'"):
+            use(x)
+    session = tf.Session()
+    session.close()
+    with pytest.raises(RunError, match=r"test_control_flow.py:\d+: .*closed Session"):
+        session.run(x)
+
+
 def test_all_numerics_are_checked(session: Any) -> None:
     x = tf.placeholder(tf.float32, [2])
     y = tf.log(x)

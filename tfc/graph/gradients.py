@@ -20,6 +20,7 @@ from xdsl.ir import Block
 from tfc.dialects.tfc.differentiate import MissingGradient
 from tfc.errors import GraphError
 from tfc.graph.arrays import identity, ones_like, reshape, stack, zeros_like
+from tfc.graph.checks import check_numerics
 from tfc.graph.emit import Deferred, Emitter
 from tfc.graph.graph import Graph, get_default_graph, name_scope, parts_of
 from tfc.graph.node import Operation, Tensor
@@ -193,8 +194,11 @@ class _Walk:
         """The gradients of inputs of ``op``, each with the input's number."""
         if (function := self._function(op)) is not None:
             return self._called(function, op, gs, into)
-        if op.type == "Identity":
+        if op.type in ("Identity", "Print"):
             return [(0, gs[0])]
+        if op.type == "CheckNumerics":
+            text = "Not a number (NaN) or infinity (Inf) values detected in gradient."
+            return [(0, check_numerics(gs[0], text, name=f"{op.name}_grad/CheckNumerics"))]
         if (of := op.attrs.get("of")) is not None and has_effect(of):
             message = f"the gradient of '{of.name}' ({of.type}), which has effects or reads variables that it changes, has none itself"
             raise quoted(MissingGradient(message), of.location, f"tf.gradients was called at {describe(here())}")

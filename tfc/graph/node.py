@@ -20,7 +20,7 @@ from tfc.errors import GraphError
 from tfc.graph.dtypes import DType, of_element
 from tfc.graph.emit import element_at
 from tfc.graph.shape import TensorShape
-from tfc.graph.source import describe
+from tfc.graph.source import describe, here, quoted
 
 if TYPE_CHECKING:
     from tfc.graph.graph import Graph
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 class UsageError(GraphError, TypeError):
     """A tensor used where Python wants a value."""
+
+
+def _misused(message: str, help: str) -> GraphError:
+    return quoted(UsageError(message, help=help), here())
 
 
 class Operation:
@@ -208,27 +212,27 @@ class Operators:
         return _api("slicing").index(self, key)
 
     def __iter__(self) -> NoReturn:
-        raise UsageError(
+        raise _misused(
             f"{self!r} cannot be iterated: its size is known only when the graph runs",
-            help="tf.unstack(x) gives the parts along an axis of known size",
+            "tf.unstack(x) gives the parts along an axis of known size",
         )
 
     def __len__(self) -> NoReturn:
-        raise UsageError(
+        raise _misused(
             f"{self!r} has no len(): its size is known only when the graph runs",
-            help="x.shape[0] is the size where it is known, tf.shape(x)[0] always",
+            "x.shape[0] is the size where it is known, tf.shape(x)[0] always",
         )
 
     def __bool__(self) -> NoReturn:
-        raise UsageError(
+        raise _misused(
             f"{self!r} is no Python bool: its value is known only when the graph runs",
-            help="tf.where chooses by value; `x is None` and `x is y` compare the objects",
+            "tf.where chooses by value; `x is None` and `x is y` compare the objects",
         )
 
     def __array__(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        raise UsageError(
+        raise _misused(
             f"{self!r} is no array: its value is known only when the graph runs",
-            help="session.run(x) gives the array; use functions of tfc instead of numpy's",
+            "session.run(x) gives the array; use functions of tfc instead of numpy's",
         )
 
 
