@@ -93,8 +93,47 @@ def test_initializers_that_depend_on_others_are_run_after_them():
     session.run(tf.global_variables_initializer())
     a, b, c = session.run([v, w, u])
     assert (b, c) == (a + 1, b * a)
-    with pytest.raises(tf.RunError, match=r"test_variables_guide.py:\d+.*uninitialized value v: the variable was made at .*guide.py:\d+"):
+    alone = r"guide.py:\d+.*uninitialized value v: the variable was made at .*guide.py:\d+, .* for 'w/Assign' \(.*guide.py:\d+\)"
+    with pytest.raises(tf.RunError, match=alone):
         tf.Session().run(w.initializer)
+
+
+@pytest.mark.parametrize("interpret", [False, True])
+def test_an_initialized_value_needs_no_initialized_variable(interpret):
+    v = tf.get_variable("v", [2], initializer=tf.random_normal_initializer())
+    w = tf.get_variable("w", initializer=v.initialized_value() * 2)
+    session = tf.Session(interpret=interpret)
+    session.run(w.initializer)
+    assert session.run(tf.report_uninitialized_variables()).tolist() == [b"v"]
+    first = session.run(w)
+    session.run(v.initializer)
+    session.run(w.initializer)  # another program: now there is a value
+    value, again = session.run([v, w])
+    assert np.array_equal(again, value * 2)
+    assert not np.array_equal(again, first)
+
+
+@pytest.mark.parametrize("interpret", [False, True])
+def test_whether_a_variable_has_a_value_is_a_tensor(interpret):
+    v = tf.get_variable("v", [2], initializer=tf.ones_initializer())
+    there = tf.is_variable_initialized(v)
+    y = tf.cond(there, v.read_value, lambda: tf.zeros([2]))
+    z = tf.cond(tf.logical_and(tf.logical_not(there), tf.equal(tf.reduce_sum(y), 0)), lambda: y - 1, lambda: y + v.read_value())
+    with tf.control_dependencies([v.assign([5.0, 6.0])]):
+        after = tf.is_variable_initialized(v)
+    session = tf.Session(interpret=interpret)
+    values = session.make_callable([y, there])
+    for _ in range(2):
+        found, known = values()
+        assert (found.tolist(), bool(known)) == ([0, 0], False)
+    with pytest.raises(tf.RunError, match="uninitialized value v"):
+        session.run(z)  # what decides is known only in part
+    assert bool(session.run(after))
+    for _ in range(2):
+        found, known = values()
+        assert (found.tolist(), bool(known)) == ([5, 6], True)
+    assert session.run(z).tolist() == [10, 12]
+    assert tf.compile([there, y], session=session)()[0]
 
 
 def test_a_variable_without_a_value_is_named():

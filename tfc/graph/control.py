@@ -134,7 +134,8 @@ def cond(
             parts.append(part)
             given.append(result)
         _check_branches(parts, given)
-        _read_before(graph, [predicate], parts)
+        if not any(op.type == "IsVariableInitialized" for op in closure([predicate], (), ())):
+            _read_before(graph, [predicate], parts)  # else a branch may be there so that nothing is read
         op = make(graph, "If", [predicate], scope, *parts, then=parts[0], otherwise=parts[1])
         return op if given[0] is None else tensors_to_arrays(given[0], op.values())
 

@@ -68,12 +68,17 @@ def shared_name(variable: Operation) -> str:
 
 def written(nodes: Iterable[Operation]) -> set[Operation]:
     """The variables that nodes, or what they run, change."""
-    return set(_written(nodes))
+    return set(_handled(nodes, WRITES))
 
 
-def _written(nodes: Iterable[Operation]) -> Iterator[Operation]:
+def asked(nodes: Iterable[Operation]) -> set[Operation]:
+    """The variables of which nodes, or what they run, ask whether they have a value."""
+    return set(_handled(nodes, ("IsVariableInitialized",)))
+
+
+def _handled(nodes: Iterable[Operation], types: Collection[str]) -> Iterator[Operation]:
     for op in nodes:
         for part in parts_of(op):
-            yield from _written(needed(part))
-        if op.type in WRITES:
+            yield from _handled(needed(part), types)
+        if op.type in types:
             yield from (variable_of(t) for t in op.inputs if t.is_handle)

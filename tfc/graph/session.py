@@ -13,9 +13,9 @@ share.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,10 @@ class Entry:
     """What is held while it runs; nothing where it touches no variable."""
     sets: set[str]
     """Variables that have a value after a run; empty after it."""
+    uses: Mapping[Operation, Instruction]
+    """What is assigned from variables that had no value when it was compiled."""
+    missed: Collection[str]
+    """Variables without a value that it is compiled for: it is another program once one has."""
 
 
 class _Plan:
@@ -121,7 +125,7 @@ class _Plan:
 
     def keep(self, entry: Entry) -> None:
         """Call the program of ``entry`` natively from now on, if nothing has to be done beside it."""
-        if self.passed or entry.reads or entry.sets or entry is self.kept:
+        if self.passed or entry.reads or entry.sets or entry.missed or entry is self.kept:
             return
         self.kept = entry
         program, rebuild, single = entry.program, self.rebuild, len(self.wanted) == 1
@@ -222,7 +226,7 @@ class Session:
             if type(value) is not np.ndarray or value.dtype is not dtype:
                 fed[k] = as_fed(plan.feeds[k], value)
         entry = plan.entries.get(tuple([v.shape for v in fed]))
-        if entry is None:
+        if entry is None or not self._initialized.isdisjoint(entry.missed):
             if plan.idle:
                 for t, v in zip(plan.feeds, fed, strict=True):
                     check_shape(t, v)
@@ -297,7 +301,7 @@ class Session:
         """Compile a signature."""
         with self._lock:
             shapes = tuple([v.shape for v in fed])
-            if (known := plan.entries.get(shapes)) is not None:
+            if (known := plan.entries.get(shapes)) is not None and self._initialized.isdisjoint(known.missed):
                 return known
             for t, v in zip(plan.feeds, fed, strict=True):
                 check_shape(t, v)
@@ -308,14 +312,14 @@ class Session:
 
     def compile(self, request: Request) -> Entry:
         """A request as a program on the session's variables."""
-        found = extract(request)
+        found = extract(replace(request, begun=self._initialized))
         make = interpreted if self._interpret else compiled
         program = make(found, self._storage, self.config)
         self.compilations += 1
         state = self._state
         changes = any(e.writes is not None for e in found.effects.values())
         guard = state.writing if changes else state.reading if found.effects else None
-        return Entry(program, dict(found.reads), guard, set(found.sets))
+        return Entry(program, dict(found.reads), guard, set(found.sets), found.uses, found.missed)
 
     def execute(self, entry: Entry, fed: Sequence[Array]) -> Sequence[Any]:
         """The outputs of a program, if the variables that it reads have values.
@@ -342,17 +346,22 @@ class Session:
     def _check_initialized(self, entry: Entry) -> None:
         for variable, reader in list(entry.reads.items()):
             if not self.is_initialized(variable):
+                user, help = entry.uses.get(variable), "run tf.global_variables_initializer() first"
+                purpose = ""
+                if user is not None:
+                    purpose = f" for '{name_of(user.location)}' ({describe(user.location)})"
+                    help += f", or use {variable.name}'s initialized_value() in the initial value of another one"
                 raise RunError(
                     f"Attempting to use uninitialized value {variable.name}: the variable was made at "
-                    f"{variable.made_at}, '{name_of(reader.location)}' reads it",
+                    f"{variable.made_at}, '{name_of(reader.location)}' reads it{purpose}",
                     where=describe(reader.location),
-                    help="run tf.global_variables_initializer() first",
+                    help=help,
                 )
         entry.reads.clear()
 
     def _check_open(self) -> None:
         if self._closed:
-            raise RunError("Attempted to use a closed Session.")
+            raise RunError("Attempted to use a closed Session.", where=describe(here()))
 
     def is_initialized(self, variable: Operation) -> bool:
         """Whether a variable has a value."""

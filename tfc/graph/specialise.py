@@ -26,7 +26,7 @@ from xdsl.ir import Attribute, Block, Region
 from xdsl.ir import Operation as Instruction
 
 from tfc.dialects.tfc.constant import ConstantOp
-from tfc.dialects.tfc.state import INITIAL
+from tfc.dialects.tfc.state import INITIAL, AssignOp
 from tfc.dialects.tfc.types import Array, LiteralAttr, element, shape_of, tensor_type
 from tfc.dims import Dim, Expr, symbol
 from tfc.errors import FeedError, GraphError
@@ -34,7 +34,8 @@ from tfc.graph.building import Builder
 from tfc.graph.function import Function
 from tfc.graph.graph import Graph
 from tfc.graph.node import Operation, Tensor
-from tfc.graph.ordering import closure, written
+from tfc.graph.ordering import asked, closure, written
+from tfc.graph.rules.state import BEGUN, Begun
 from tfc.graph.shape import TensorShape, is_anonymous
 from tfc.graph.source import here, quoted
 from tfc.passes.check_effects import Summary, effects_of, order_exclusive, order_first
@@ -50,6 +51,7 @@ class Request:
         feeds: tensors whose values are given, and of which types.
         frozen: values of variables that become constants.
         done: nodes that have run already; what is needed of their results is among the feeds.
+        begun: the names of the variables that have a value; None for all.
     """
 
     graph: Graph
@@ -59,6 +61,7 @@ class Request:
     types: Sequence[TensorType] = ()
     frozen: Mapping[Operation, Array] = field(default_factory=dict[Operation, "Array"])
     done: Collection[Operation] = ()
+    begun: Collection[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,16 @@ class Extract:
         nodes: those that it contains, in order.
         reads: variables whose value before the run matters, each with an operation that reads it.
         effects: what is done to each variable, by its name.
+        missed: variables without a value of which the request asks whether they have one.
+        uses: of the reads before which a variable has no value, the assignment that they are for.
     """
 
     module: ModuleOp
     nodes: Sequence[Operation]
     reads: Mapping[Operation, Instruction]
     effects: Mapping[str, Summary]
+    missed: Collection[str] = ()
+    uses: Mapping[Operation, Instruction] = field(default_factory=dict[Operation, Instruction])
 
     @property
     def sets(self) -> set[str]:
@@ -229,12 +236,44 @@ def extract(request: Request, name: str = "model") -> Extract:
     for op in nodes:
         if op.type == "Placeholder":
             raise unfed(op)
-    module = _module(request, nodes, name)
+    begun = None if request.begun is None else Begun(frozenset(request.begun) | _begin(request.graph, nodes))
+    token = BEGUN.set(begun)
+    try:
+        module = _module(request, nodes, name)
+    finally:
+        BEGUN.reset(token)
     effects = effects_of(module)
     # Hidden variables (the places of random streams) are no nodes, and begin as zeros.
     variables = {op.attrs["shared_name"]: op for op in request.graph.initializers}
     reads = {variables[n]: e.reads for n, e in effects.items() if e.reads is not None and n in variables}
-    return Extract(module, nodes, reads, effects)
+    if begun is None:
+        return Extract(module, nodes, reads, effects)
+    absent = {v: read for v, read in reads.items() if v.attrs["shared_name"] not in begun.names}
+    uses = {v: use for v, read in absent.items() if (use := _assigned_from(read)) is not None}
+    return Extract(module, nodes, reads, effects, begun.missed, uses)
+
+
+def _assigned_from(read: Instruction) -> Instruction | None:
+    """The first assignment of a value that comes from ``read``."""
+    pending, seen = [read], set[Instruction]()
+    for op in pending:
+        for value in op.results:
+            if isinstance(value.type, TensorType):
+                users = {use.operation for use in value.uses} - seen
+                seen |= users
+                pending += users
+        if isinstance(op, AssignOp):
+            return op
+    return None
+
+
+def _begin(graph: Graph, nodes: Collection[Operation]) -> set[str]:
+    """The names of the variables that ``nodes`` initialize before anybody asks whether they are."""
+    run = set(nodes)
+    return {
+        v.attrs["shared_name"] for v, first in graph.initializers.items()
+        if first in run and v not in asked(closure((), [first], ()))
+    }  # fmt: skip
 
 
 def unfed(op: Operation) -> FeedError:

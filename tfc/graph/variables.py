@@ -130,9 +130,14 @@ class Variable(Operators):
         return self._snapshot
 
     def initialized_value(self) -> Tensor:
-        """The value for another variable's initial value: in a run that initializes both, this one
-        is initialized first."""
-        return self._snapshot
+        """The value for another variable's initial value, whether or not this one has been initialized.
+
+        In a run that initializes both, this one is initialized first; where it has no value in a run, its initial
+        value stands for it.
+        """
+        from tfc.graph.control import cond
+
+        return cond(is_variable_initialized(self), self.read_value, lambda: self._initial_value)
 
     def read_value(self) -> Tensor:
         """A new node that reads the variable, after the control dependencies around it."""
@@ -302,9 +307,14 @@ def report_uninitialized_variables(var_list: Sequence[Variable] | None = None, n
     return Query(name, answer)
 
 
-def is_variable_initialized(variable: Variable) -> Query:
-    """To be fetched: whether the variable has a value."""
-    return Query("is_variable_initialized", lambda session: np.bool_(session.is_initialized(variable.op)))
+def is_variable_initialized(variable: Variable, name: str | None = None) -> Tensor:
+    """Whether the variable has a value: one truth value.
+
+    It has one in a run if it had one before, if the run initializes it, or if the control dependencies here
+    assign one. ``tf.cond`` on it may read the variable in its first branch.
+    """
+    with name_scope(name, "IsVariableInitialized", [variable.handle]) as scope:
+        return single("IsVariableInitialized", [handle_of(variable, "IsVariableInitialized")], scope)
 
 
 initialize_all_variables = global_variables_initializer

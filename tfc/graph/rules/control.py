@@ -14,13 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from xdsl.dialects.builtin import TensorType, UnrankedTensorType, i1
 from xdsl.ir import Attribute, Block, BlockArgument, Region, SSAValue
 
 from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.control import IfOp, WhileOp
+from tfc.dialects.tfc.elementwise import AndOp, NotOp, OrOp
 from tfc.dialects.tfc.fusion import YieldOp
-from tfc.dialects.tfc.state import JoinOp, VariableOp
+from tfc.dialects.tfc.shape import IdentityOp
+from tfc.dialects.tfc.state import GateOp, JoinOp, VariableOp
 from tfc.dialects.tfc.symbolic import contents
 from tfc.dialects.tfc.types import (
     UNKNOWN_DIM,
@@ -144,7 +147,10 @@ def branch(
         pairs = zip(then.outputs, otherwise.outputs, strict=True)
         raise Deferred("a branch", [_either(emit, x.value.type, y.value.type) for x, y in pairs])
     _check_predicate(predicate)
-    around = _Around(emit, dict(zip(captures_of(then, otherwise), values, strict=True)))
+    captured = dict(zip(captures_of(then, otherwise), values, strict=True))
+    if (known := _truth(predicate)) is not None:
+        return _inlined(emit, then if known else otherwise, captured)
+    around = _Around(emit, captured)
     filled = [_branch(around, part) for part in (then, otherwise)]
     while _form_yielded(around, *(outputs for _, outputs, _ in filled)):
         filled = [_branch(around, part) for part in (then, otherwise)]
@@ -157,6 +163,30 @@ def branch(
         regions.append(_finish(emit, block, outputs, tokens if effects else None))
     inputs = [around.values[t] for t in around.passed] + ([_start(emit)] if effects else [])
     return _results(emit, IfOp(predicate, inputs, *regions), effects)
+
+
+def _truth(value: SSAValue) -> bool | None:
+    """What a truth value is, where it follows from constants."""
+    op = value.owner
+    if isinstance(op, GateOp):
+        return _truth(op.value)
+    if isinstance(op, ConstantOp):
+        return bool(op.value.data.array)
+    if not isinstance(op, IdentityOp | NotOp | AndOp | OrOp):
+        return None
+    known = [_truth(o) if o.type == value.type else None for o in op.operands]
+    if isinstance(op, AndOp | OrOp) and isinstance(op, OrOp) in known:
+        return isinstance(op, OrOp)  # whatever the other one is
+    return None if None in known else bool(op.reference(*map(np.array, known)))
+
+
+def _inlined(emit: Emitter, part: Subgraph, captured: Mapping[Tensor, SSAValue]) -> Sequence[SSAValue]:
+    """The branch that is taken, in place: what the other one would read need not be there."""
+    from tfc.graph.building import emit_part
+
+    outputs, tokens = emit_part(part, emit.block, [captured[t] for t in part.captured], emit.after)
+    emit.tokens[:] = tokens
+    return outputs
 
 
 def _check_predicate(predicate: SSAValue) -> None:

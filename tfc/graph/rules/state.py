@@ -8,10 +8,13 @@ orders them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 
-from xdsl.dialects.builtin import TensorType, UnrankedTensorType
-from xdsl.ir import SSAValue
+from xdsl.dialects.builtin import TensorType, UnrankedTensorType, i1
+from xdsl.ir import OpResult, SSAValue
 
+from tfc.dialects.tfc.control import variable_of
 from tfc.dialects.tfc.shape import IdentityOp
 from tfc.dialects.tfc.state import AssignOp, GateOp, ReadOp, VariableOp
 from tfc.dialects.tfc.types import ResourceType, element, is_static, shape_of, tensor_type
@@ -40,6 +43,52 @@ def read(emit: Emitter, handle: SSAValue, after: Sequence[SSAValue] | None = Non
 def identity(emit: Emitter, x: SSAValue) -> SSAValue:
     """A value as it is; of a handle, the content now."""
     return read(emit, x) if isinstance(x.type, ResourceType) else emit(IdentityOp(x))
+
+
+@dataclass
+class Begun:
+    """What is known of variables when a run begins.
+
+    Attributes:
+        names: the variables that have a value then, or get their first one in the run.
+        missed: those that were asked for and are not among them.
+    """
+
+    names: frozenset[str]
+    missed: set[str] = field(default_factory=set[str])
+
+
+BEGUN: ContextVar[Begun | None] = ContextVar("BEGUN", default=None)
+"""Of the run whose nodes are emitted; without one all variables have values, as in a compiled model."""
+
+
+@rule("IsVariableInitialized", elements=lambda handle: [i1])
+def is_initialized(emit: Emitter, handle: SSAValue) -> SSAValue:
+    """Whether a variable has a value: known when the run is compiled."""
+    begun = BEGUN.get()
+    if not emit.strict:
+        raise Deferred("whether a variable has a value", [tensor_type([], i1)])
+    if begun is None or not isinstance(handle.owner, VariableOp):  # the value itself: of a frozen variable
+        return emit.constant(True, i1)
+    name = handle.owner.variable.data
+    known = name in begun.names or _is_set_before(emit.after, name)
+    if not known:
+        begun.missed.add(name)
+    return emit.constant(known, i1)
+
+
+def _is_set_before(tokens: Sequence[SSAValue], name: str) -> bool:
+    """Whether ``tokens`` come after an assignment to a variable."""
+    pending, seen = list(tokens), set[SSAValue]()
+    while pending:
+        value = pending.pop()
+        if value in seen or not isinstance(value, OpResult):
+            continue
+        seen.add(value)
+        if isinstance(value.op, AssignOp) and value.op.kind.data == "set" and variable_of(value.op) == name:
+            return True
+        pending += value.op.operands
+    return False
 
 
 def _assign(emit: Emitter, handle: SSAValue, value: SSAValue, kind: str) -> SSAValue:
