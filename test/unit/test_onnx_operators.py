@@ -77,6 +77,21 @@ def test_causal_mask_of_a_named_length() -> None:
     )
 
 
+@pytest.mark.parametrize("upper", [0, 1])
+@pytest.mark.parametrize("shift", [-3, 0, 2])
+def test_triangle_whose_diagonal_is_computed(upper: int, shift: int) -> None:
+    """The mask of a decoder with a cache: k follows from an extent that is only known when the program runs."""
+    nodes = [
+        node("Shape", ["x"], ["n"], start=1, end=2), node("Add", ["n", "shift"], ["k"]),
+        node("Trilu", ["x", "k"], ["y"], upper=upper),
+    ]  # fmt: skip
+    proto = model(nodes, [info("x", "b", "n", "m")], shift=np.int64([shift]))
+    x = np.arange(1, 41, dtype=np.float32).reshape(2, 4, 5)
+    expected = (np.triu if upper else np.tril)(x, 4 + shift)
+    np.testing.assert_array_equal(run(proto, x=x)[0], expected)
+    np.testing.assert_array_equal(tfc.compile(proto)(x), expected)
+
+
 SLICES = [
     slice(1, None), slice(None, -1), slice(-2, None), slice(None, 3), slice(2, 100), slice(-100, 2), slice(5, 2),
     slice(None, None, 2), slice(1, -1, 3), slice(None, None, -1), slice(-1, 0, -2), slice(3, None, -1),

@@ -185,18 +185,29 @@ def gather_nd(node: Node) -> SSAValue:
 
 @onnx_op("Trilu")
 def trilu(node: Node) -> SSAValue:
-    """A triangle: what lies above (below) the diagonal k stays, the rest becomes 0."""
+    """A triangle: what lies above (below) the diagonal k stays, the rest becomes 0.
+
+    ``k`` may be computed: the mask of a decoder begins at the diagonal after the tokens of its cache.
+    """
     dims, upper = node.shape(0), bool(node.attr("upper"))
-    k = node.known_ints(1, "k")[0] if node.get(1) is not None else 0
     if len(dims) < 2:
         node.fail(f"expected matrices, got {list(dims)}")
-    if upper and k <= 0:
+    given = node.get(1)
+    known = [0] if given is None else node.dims(1)
+    if known is not None and len(known) != 1:
+        node.fail(f"expected one number k, got {known}")
+    k = known[0] if known is not None else None
+    if isinstance(k, int) and upper and k <= 0:
         return node.make(BandPartOp(node[0], -k, -1))
-    if not upper and k >= 0:
+    if isinstance(k, int) and not upper and k >= 0:
         return node.make(BandPartOp(node[0], -1, k))
     rows = node.make(IotaOp(dims[-2:], i64, 0))
     columns = node.make(IotaOp(dims[-2:], i64, 1))
-    shifted = node.make(AddOp(rows, like(node.emit, k, rows)))
+    if isinstance(k, int):
+        diagonal = like(node.emit, k, rows)
+    else:
+        diagonal = broadcast(node.emit, reshape(node.emit, node[1], []), dims[-2:])
+    shifted = node.make(AddOp(rows, diagonal))
     inside = node.make(CompareOp("ge" if upper else "le", columns, shifted))
     kept = broadcast(node.emit, inside, dims)
     return node.make(SelectOp(kept, node[0], like(node.emit, 0, node[0])))
