@@ -229,6 +229,42 @@ def test_convolution(x: Sequence[int], w: Sequence[int], make: Any, dtype: Any) 
     check(make, numbers(*x, dtype=dtype), numbers(*w, dtype=dtype))
 
 
+def some_convolution(draw: Any) -> tuple[Sequence[int], Sequence[int], Any]:
+    """Shapes of an image and of its other operand, and the operation: a convolution, or the gradient of its filter."""
+    rank, groups = draw(st.integers(1, 2)), draw(st.sampled_from([1, 1, 2, 3]))
+    n, inner, outer = draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, 3, 8, 16])), draw(st.sampled_from([1, 4, 9, 20]))
+    dims = [[draw(st.integers(*ends)) for ends in ((1, 12), (1, 4), (1, 3), (1, 2), (0, 3), (0, 3))] for _ in range(rank)]
+    for one in dims:  # the filter has a place
+        one[5] = max(one[5], (one[1] - 1) * one[3] + 1 - one[0] - one[4])
+    sizes, taps, strides, dilations, low, high = (list(column) for column in zip(*dims, strict=True))
+    filters = (*taps, inner, groups * outer)
+    how = strides, dilations, low, high, groups
+    if draw(st.booleans()):
+        return [n, *sizes, groups * inner], filters, conv(*how)
+    places = [(s + a + b - (k - 1) * d - 1) // t + 1 for s, k, t, d, a, b in dims]
+    return [n, *sizes, groups * inner], [n, *places, groups * outer], filter_gradient(filters, *how)
+
+
+def check_some_convolution(data: st.DataObject) -> None:
+    x, w, make = some_convolution(data.draw)
+    dtype, tf32 = data.draw(st.sampled_from(kinds()))
+    names = data.draw(st.sampled_from([{}, {}, {0: "batch"}]))
+    check(make, numbers(*x, dtype=dtype), numbers(*w, dtype=dtype), tf32=tf32, names=names)
+
+
+@given(st.data())
+@settings(max_examples=4, deadline=None)
+def test_convolution_of_any_extents(data: st.DataObject) -> None:
+    check_some_convolution(data)
+
+
+@pytest.mark.slow
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_more_convolutions_of_any_extents(data: st.DataObject) -> None:
+    check_some_convolution(data)
+
+
 def test_padding_is_no_kernel_of_its_own() -> None:
     """The sum is over the image as it is; so is the gradient of a filter, also where it is cut into pieces."""
     x, w = numbers(2, 9, 7, 8), numbers(3, 3, 8, 16)

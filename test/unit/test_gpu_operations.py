@@ -9,15 +9,18 @@ import pytest
 from gpu_kernels import on_gpu, program_of, samples_of, used
 from graphs import Case, convolutional, modules
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sized_graphs import SizedGraph, sized_graphs
 from test_compiled_graphs import check as check_graph
 from test_compiled_operations import CHUNK, COMPILED
 from test_operations import built_on_names, close
 from xdsl.ir import Attribute
 
 from tfc.codegen.gpu.assemble import assembler
-from tfc.compiler import load
+from tfc.compiler import load, lower
 from tfc.dialects.tfc.base import Sample
 from tfc.emulator.driver import Driver
+from tfc.passes.trials import difference, run_function
 from tfc.runtime import cuda
 
 REGISTERS, SHARED = 255, 48 << 10
@@ -104,6 +107,33 @@ def test_random_modules(case: Case) -> None:
 @given(case=convolutional())
 def test_random_convolutional_networks(case: Case) -> None:
     check_graph(case, on_gpu())
+
+
+def check_sized(graph: SizedGraph, cpu: str) -> None:
+    """Twice, as the second run replays what the first one did: the reference, and the same bits."""
+    function = next(iter(graph.module.ops))
+    inputs = {f"x{k}": a for k, a in enumerate(graph.arrays)}
+    want = run_function(function, inputs)  # pyright: ignore[reportArgumentType]
+    program = load(lower(graph.module.clone(), on_gpu(cpu)))
+    first, again = ([np.asarray(a) for a in program.run(graph.arrays)] for _ in range(2))
+    assert (words := difference(want, dict(zip(want, first, strict=True)), exact=False)) is None, words
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(first, again, strict=True))
+
+
+CPUS = st.sampled_from(["sm_75", "sm_80", "sm_90"])
+
+
+@settings(few, max_examples=4)
+@given(sized_graphs(), CPUS)
+def test_graphs_of_any_extents(graph: SizedGraph, cpu: str) -> None:
+    check_sized(graph, cpu)
+
+
+@pytest.mark.slow
+@many
+@given(sized_graphs(operations=8), CPUS)
+def test_more_graphs_of_any_extents(graph: SizedGraph, cpu: str) -> None:
+    check_sized(graph, cpu)
 
 
 @pytest.mark.slow
