@@ -518,6 +518,20 @@ def test_checks_and_messages_pass_gradients_on(interpret: bool) -> None:
         session.run(g, {x: [4.0, 0.0]})
 
 
+@pytest.mark.parametrize("interpret", [False, True])
+def test_constants_that_fail_do_so_where_they_run(interpret: bool) -> None:
+    n = tf.placeholder(tf.int32, [])
+    c = tf.constant([1.0, 2.0])
+    y = tf.cond(n > 0, lambda: tf.gather(c, [5]), lambda: c[:1])
+    rows = tf.TensorArray(tf.float32, 2).write(5, 1.0).stack()
+    with tf.Session(interpret=interpret) as session:
+        assert session.run(y, {n: -1}).tolist() == [1.0]
+        with pytest.raises(RunError, match=r"test_control_flow.py:\d+ .*'tfc.gather': an index is out of range \[0, 2\)"):
+            session.run(y, {n: 1})
+        with pytest.raises(RunError, match=r"test_control_flow.py:\d+ .*an index is out of range \[0, 2\)"):
+            session.run(rows)
+
+
 def test_a_misused_tensor_is_an_error_at_its_line() -> None:
     x = tf.placeholder(tf.float32, [2], name="x")
     for use in (bool, len, list, np.asarray):

@@ -350,7 +350,8 @@ class Session:
                 purpose = ""
                 if user is not None:
                     purpose = f" for '{name_of(user.location)}' ({describe(user.location)})"
-                    help += f", or use {variable.name}'s initialized_value() in the initial value of another one"
+                    if name_of(user.location) in {op.name for op in self.graph.initializers.values()}:
+                        help += f", or use {variable.name}'s initialized_value() in the initial value"
                 raise RunError(
                     f"Attempting to use uninitialized value {variable.name}: the variable was made at "
                     f"{variable.made_at}, '{name_of(reader.location)}' reads it{purpose}",

@@ -40,6 +40,7 @@ from tfc.dialects.tfc.types import (
     is_static,
     shape_of,
 )
+from tfc.errors import RunError
 from tfc.passes.effects import is_pure
 from tfc.passes.elementwise import ELEMENTWISE
 from tfc.passes.rewriting import Emitter, replace
@@ -91,7 +92,10 @@ class _Folder:
         if len(args) != len(literals):
             return
         start = time.perf_counter()
-        values = self._values(op, args)
+        try:
+            values = self._values(op, args)
+        except RunError:
+            return  # the run says so, if it comes there: a branch may not be taken
         self.spent += time.perf_counter() - start
         if values is None:
             return
