@@ -325,3 +325,35 @@ def test_of_an_lstm(interpret: bool, order: int) -> None:
     kernel, bias = tf.trainable_variables()
     feeds = {x: RNG.normal(size=(2, 4, 3)), kernel: RNG.normal(size=(6, 12)), bias: RNG.normal(size=12)}
     check(outputs * outputs, feeds, interpret, order=order)
+
+
+@pytest.mark.parametrize(("start", "step", "end"), [(0, 1, 5), (4, -1, -1), (1, 1, 4), (0, 2, 5), (4, -2, -1), (2, 1, 2)])
+def test_of_rows_that_a_counter_names(interpret: bool, start: int, step: int, end: int) -> None:
+    """Each row gets what its turns give it, zero where there is none; rows that are read twice get both."""
+    x, w = tf.placeholder(tf.float64, [6, 3]), tf.placeholder(tf.float64, [3])
+
+    def body(i: Any, a: Any, array: Any) -> Any:
+        a = tf.sin(a * w + rows.read(i) * rows.read(i + 1) + tf.cast(i, tf.float64))
+        return i + step, a, array.write(i, a * a)
+
+    rows = tf.TensorArray(tf.float64, 6).unstack(x)
+    ends = (lambda i, *_: i < end) if step > 0 else (lambda i, *_: i > end)
+    _, a, made = tf.while_loop(ends, body, (start, w, tf.TensorArray(tf.float64, 5)))
+    feeds = {x: np.linspace(-1, 1, 18).reshape(6, 3), w: W}
+    check(tf.reduce_sum(made.stack()) + tf.reduce_sum(a), feeds, interpret, order=2)
+
+
+def test_the_rows_of_an_array_that_is_not_filled_are_zeros() -> None:
+    """In memory that earlier runs left full of other numbers."""
+    n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float32, [300])
+    array = tf.TensorArray(tf.float32, 20)
+
+    def filled(end: Any) -> Any:
+        return tf.while_loop(lambda i, _: i < end, lambda i, a: (i + 1, a.write(i, x)), (0, array))[1].stack()
+
+    with tf.Session() as session:
+        for count in (20, 3):
+            some, all_ = session.run([filled(n) * 2.0, filled(20) * 3.0], {n: count, x: np.full(300, 7)})
+            np.testing.assert_array_equal(some[:count], np.full((count, 300), 14))
+            np.testing.assert_array_equal(some[count:], 0)
+            np.testing.assert_array_equal(all_, np.full((20, 300), 21))

@@ -10,8 +10,9 @@
 
 What the backward pass reads is made again where that is cheap (elementwise work, moves) and kept where it is
 not (contractions, sums, random numbers, what a variable held): as further results of the branch or loop itself,
-which is changed in place. A loop keeps it in arrays with a row for each turn, so the most turns
-that it can take have to be known: from a counter that the condition compares with a number or extent.
+which is changed in place. What counts the turns follows from their number. A loop keeps it in arrays with a row for
+each turn, so the most turns that it can take have to be known: from a counter that the condition compares with a
+number or extent.
 Where they are not, the values of some turns are kept (`checkpoints.py`), and the backward loop computes those
 between again: about three times each, for a thousand turns.
 
@@ -36,10 +37,11 @@ from tfc.dialects.tfc.checkpoints import SLOTS, last_kept, slot_of
 from tfc.dialects.tfc.constant import ConstantOp, IotaOp, scalar_constant, splat, splat_like
 from tfc.dialects.tfc.control import IfOp, RegionOp, UpdateRowOp, WhileOp, accesses, variable_of
 from tfc.dialects.tfc.differentiate import Gradient, MissingGradient, is_real, vjp
-from tfc.dialects.tfc.elementwise import AddOp, CompareOp, ElementwiseOp, SubOp
+from tfc.dialects.tfc.elementwise import AddOp, CompareOp, ElementwiseOp, MulOp, SubOp
 from tfc.dialects.tfc.fusion import YieldOp
 from tfc.dialects.tfc.gather import GatherOp
 from tfc.dialects.tfc.nn import BiasAddOp
+from tfc.dialects.tfc.select import CastOp
 from tfc.dialects.tfc.shape import (
     BroadcastOp,
     ConcatOp,
@@ -52,7 +54,7 @@ from tfc.dialects.tfc.shape import (
     TransposeOp,
 )
 from tfc.dialects.tfc.state import GateOp, ReadOp
-from tfc.dialects.tfc.turns import most_turns, number, step_of
+from tfc.dialects.tfc.turns import count_of, most_turns, number, step_of
 from tfc.dialects.tfc.types import element, shape_of, tensor_type
 from tfc.dims import Dim
 
@@ -375,7 +377,7 @@ class _Turn:
         sums = [self.block.insert_arg(operands[k].type, 1 + len(self.active) + n) for n, k in enumerate(totals)]
         nexts = [
             g if (g := self.found[k]) is not None else splat_like(inside, operands[k], 0) for k in self.active
-        ] + [_added(inside, s, cast("SSAValue", self.found[k])) for s, k in zip(sums, totals, strict=True)]
+        ] + [self._added(s, cast("SSAValue", self.found[k])) for s, k in zip(sums, totals, strict=True)]
         given: set[SSAValue] = set(self.carried)
         kept = self.copy.wanted(nexts, given, again=turns is None)
         counter = _counter(op)
@@ -416,6 +418,8 @@ class _Turn:
         """Give each value of ``kept`` from an array that the forward loop fills; gives the arrays."""
         arrays: list[SSAValue] = []
         for value in kept:
+            if self._counted(value):
+                continue
             arrays.append(_stacked(self.op, self._original(value), counter, turns))
             row = GatherOp(self._argument(arrays[-1].type), self.block.args[0], 0)
             row.location = self.op.location
@@ -424,6 +428,26 @@ class _Turn:
             self.block.insert_op_before(row, first)
             value.replace_all_uses_with(row.result)
         return arrays
+
+    def _counted(self, value: SSAValue) -> bool:
+        """Give ``value`` from the number of the turn, if it counts turns."""
+        count, first = count_of(self.op, self._original(value)), self.block.first_op
+        if count is None or not isinstance(count[0], int) or first is None:
+            return False
+        emit = _before(first)
+        turns = emit(MulOp(self.block.args[0], emit(scalar_constant(count[1], i64))))
+        now = emit(AddOp(turns, emit(scalar_constant(count[0], i64))))
+        value.replace_all_uses_with(emit(CastOp(now, element(value))))
+        return True
+
+    def _added(self, total: SSAValue, g: SSAValue) -> SSAValue:
+        """``total + g``. Where ``g`` is one row in zeros, another one in each turn, it is put there."""
+        row = g.owner
+        if isinstance(row, UpdateRowOp) and _is_zero(row.array) and row.index in self.copy.values.values():
+            count = count_of(self.op, self._original(row.index))
+            if count is not None and count[1] != 0:
+                return self.inside(UpdateRowOp(total, row.index, row.value))
+        return _added(self.inside, total, g)
 
     def _original(self, value: SSAValue) -> SSAValue:
         """What ``value`` is in the forward loop."""
