@@ -5,6 +5,7 @@
     while (i, s, x) {..} do {yield i+1, s*x, x}    ->  while (i, s) with (x) {..}
     while (i, s, n) ...                            ->  while (i, s) ...                      n only feeds itself
     while (x) {yield false}                        ->  x
+    %n = while (0) {i < 64} do {yield i+1}         ->  %n = 64
 
 Constants that go in are made inside, where they can be folded; arguments that nobody reads, and the same
 twice, are left out; so are results that nobody uses and what only they need; a result that both ways give
@@ -23,10 +24,11 @@ from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
 from tfc.dialects.tfc.base import TensorOp
-from tfc.dialects.tfc.constant import ConstantOp
+from tfc.dialects.tfc.constant import ConstantOp, scalar_constant
 from tfc.dialects.tfc.control import IfOp, RegionOp, WhileOp
 from tfc.dialects.tfc.fusion import YieldOp
-from tfc.dialects.tfc.types import Array
+from tfc.dialects.tfc.turns import all_turns, count_of
+from tfc.dialects.tfc.types import Array, element
 from tfc.errors import RunError
 from tfc.passes.effects import is_pure, is_removable
 from tfc.passes.prune import prune_block
@@ -116,6 +118,7 @@ def simplify_while(op: WhileOp) -> None:
             replace_value(result, value)
         _erase(op)
         return
+    _replace_counters(op)
     count = len(op.carried)
     same = [k for k in range(count) if _stays(op, k)]
     for k in same:
@@ -143,6 +146,17 @@ def simplify_while(op: WhileOp) -> None:
     condition, body = (op.detach_region(r) for r in tuple(op.regions))
     made = WhileOp([operands[k] for k in needed], [operands[k] for k in read], condition, body)
     _replace(op, made, left)
+
+
+def _replace_counters(op: WhileOp) -> None:
+    """Say what a counter is in the end, if the number of turns is known."""
+    if not isinstance(turns := all_turns(op), int):
+        return
+    for k, result in enumerate(op.results):
+        read = result.first_use is not None and result.type == op.carried[k].type
+        count = count_of(op, op.body.block.args[k]) if read else None
+        if count is not None and isinstance(end := count[0] + count[1] * turns, int):
+            replace_value(result, Emitter(op)(scalar_constant(end, element(result))))
 
 
 def _stays(op: WhileOp, k: int) -> bool:

@@ -109,3 +109,24 @@ func.func @effect(%x : tensor<3xf32>) -> !tfc.control {
   }
   func.return %t : !tfc.control
 }
+
+// A counter is known in the end, where nothing else ends the loop.
+// CHECK-LABEL: func.func @counted
+// CHECK:         %[[N:.*]] = tfc.constant 7 : tensor<i32>
+// CHECK:         func.return %[[N]]
+func.func @counted(%x : tensor<3xf32>) -> (tensor<i32>, tensor<3xf32>) {
+  %start = tfc.constant 1 : tensor<i32>
+  %i, %y = tfc.while (%start, %x) with () : (tensor<i32>, tensor<3xf32>), () -> (tensor<i32>, tensor<3xf32>) {
+  ^bb0(%i0 : tensor<i32>, %y0 : tensor<3xf32>):
+    %n = tfc.constant 6 : tensor<i32>
+    %p = tfc.compare lt %i0, %n : tensor<i32>, tensor<i32> -> tensor<i1>
+    tfc.yield %p : tensor<i1>
+  } do {
+  ^bb0(%i0 : tensor<i32>, %y0 : tensor<3xf32>):
+    %two = tfc.constant 2 : tensor<i32>
+    %i1 = tfc.add %i0, %two : tensor<i32>, tensor<i32> -> tensor<i32>
+    %y1 = tfc.add %y0, %y0 : tensor<3xf32>, tensor<3xf32> -> tensor<3xf32>
+    tfc.yield %i1, %y1 : tensor<i32>, tensor<3xf32>
+  }
+  func.return %i, %y : tensor<i32>, tensor<3xf32>
+}
