@@ -9,8 +9,13 @@
     dot(row i of x, w)                   ->    row i of dot(x, w)          x and w the same in each turn
     dot(concat(row i of x, h), w)        ->    dot(row i of x, w[..]) + dot(h, w[..])
 
+    while (i, a) do {                          while (i) with (a) do {
+      %r = row i of a                            %r = row i of a
+      yield i+1, a with another row i      ->    yield i+1
+
 The second rule makes one large product of the many small ones by which a recurrent network takes in its
-inputs, and the third finds them where the network joins its input and its state. What costs nothing in a kernel (a broadcast, a splat) stays inside, and so does what may fail: a loop
+inputs, and the third finds them where the network joins its input and its state. By the last one a loop that
+goes back over an array of gradients needs none of its own, where nobody wants the array in the end. What costs nothing in a kernel (a broadcast, a splat) stays inside, and so does what may fail: a loop
 that never turns reports nothing. A variable that the loop does not assign to is read once. Inner loops come
 first, so that what they leave to the outer loop may leave that one, too.
 """
@@ -37,6 +42,7 @@ from tfc.dialects.tfc.select import CastOp
 from tfc.dialects.tfc.shape import BroadcastOp, ConcatOp, ReshapeOp, SliceOp
 from tfc.dialects.tfc.state import AssignOp, JoinOp, ReadOp, StateOp, VariableOp
 from tfc.dialects.tfc.transfer import TransferOp
+from tfc.dialects.tfc.turns import count_of
 from tfc.dialects.tfc.types import ControlType, dtype_of, element, is_static, shape_of
 from tfc.dims import Dim, evaluate, names, product
 from tfc.passes.effects import is_pure
@@ -65,6 +71,7 @@ class Hoist(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for loop in [o for o in op.walk() if isinstance(o, WhileOp)][::-1]:
             _read_before(loop)
+            _leave_arrays(loop)
             for region in loop.regions:
                 _Hoister(loop, region.block).run()
             simplify_while(loop)  # some values are read before the loop only now
@@ -250,3 +257,22 @@ def _read_before(loop: WhileOp) -> None:
             replace_value(op.token, Emitter(op)(JoinOp(list(op.after))))
             region.block.erase_op(op)
         prune_block(region.block)
+
+
+def _leave_arrays(loop: WhileOp) -> None:
+    """Read rows of an array as it was before the loop, where no turn before has changed the row that a turn reads."""
+    body = loop.body.block
+    for k, argument in list(enumerate(body.args[: len(loop.carried)])):
+        last = loop.yielded(loop.body)[k].owner
+        if loop.results[k].first_use is not None or not isinstance(last, UpdateRowOp) or last.array is not argument:
+            continue
+        count = count_of(loop, last.index)
+        rows = [u.operation for u in argument.uses if u.operation is not last]
+        same = all(
+            isinstance(r, GatherOp) and r.x is argument and r.indices is last.index and r.axis.value.data == 0 for r in rows
+        )
+        unread = loop.condition.block.args[k].first_use is None and argument not in (last.value, last.index)
+        if count is not None and count[1] != 0 and rows and same and unread:
+            before = add_invariant(loop, loop.carried[k], body)
+            for row in rows:
+                row.operands[0] = before

@@ -105,3 +105,27 @@ func.func @joined(%x : tensor<5x2x3xf32>, %w : tensor<7x4xf32>, %s : tensor<2x4x
   }
   func.return %y : tensor<2x4xf32>
 }
+
+// The rows that a turn reads have been changed by no turn before: nobody needs the changed array.
+// CHECK-LABEL: func.func @back
+// CHECK:         tfc.while(%{{.*}}, %s) with(%a)
+// CHECK-NOT:     tfc.update_row
+func.func @back(%a : tensor<5x2xf32>, %s : tensor<2xf32>) -> tensor<2xf32> {
+  %four = tfc.constant 4 : tensor<i32>
+  %i, %b, %y = tfc.while (%four, %a, %s) with () : (tensor<i32>, tensor<5x2xf32>, tensor<2xf32>), () -> (tensor<i32>, tensor<5x2xf32>, tensor<2xf32>) {
+  ^bb0(%i0 : tensor<i32>, %a0 : tensor<5x2xf32>, %y0 : tensor<2xf32>):
+    %zero = tfc.constant 0 : tensor<i32>
+    %p = tfc.compare ge %i0, %zero : tensor<i32>, tensor<i32> -> tensor<i1>
+    tfc.yield %p : tensor<i1>
+  } do {
+  ^bb0(%i0 : tensor<i32>, %a0 : tensor<5x2xf32>, %y0 : tensor<2xf32>):
+    %less = tfc.constant -1 : tensor<i32>
+    %z = tfc.constant [0.0, 0.0] : tensor<2xf32>
+    %r = tfc.gather %a0 at %i0 along 0 batch 0 : tensor<5x2xf32>, tensor<i32> -> tensor<2xf32>
+    %a1 = tfc.update_row %a0 at %i0 with %z : tensor<5x2xf32>, tensor<i32>, tensor<2xf32> -> tensor<5x2xf32>
+    %y1 = tfc.add %y0, %r : tensor<2xf32>, tensor<2xf32> -> tensor<2xf32>
+    %i1 = tfc.add %i0, %less : tensor<i32>, tensor<i32> -> tensor<i32>
+    tfc.yield %i1, %a1, %y1 : tensor<i32>, tensor<5x2xf32>, tensor<2xf32>
+  }
+  func.return %y : tensor<2xf32>
+}
