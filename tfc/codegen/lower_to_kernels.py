@@ -36,7 +36,7 @@ from tfc.codegen.known import KnownKernels
 from tfc.codegen.schedule.lower import lower_fusion
 from tfc.devices import Device
 from tfc.dialects import host, kernel
-from tfc.dialects.tfc.constant import ConstantOp
+from tfc.dialects.tfc.constant import UNREAD, ConstantOp
 from tfc.dialects.tfc.control import (
     AssertOp,
     IfOp,
@@ -49,7 +49,7 @@ from tfc.dialects.tfc.control import (
 )
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
 from tfc.dialects.tfc.gather import GatherOp, out_of_range
-from tfc.dialects.tfc.shape import ReshapeOp
+from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp
 from tfc.dialects.tfc.state import AssignOp, GateOp, JoinOp, ReadOp, VariableOp
 from tfc.dialects.tfc.transfer import DEVICE, RecvOp, SendOp, SentType, memory_of
 from tfc.dialects.tfc.types import (
@@ -179,7 +179,7 @@ class _Lowering:
     def buffer(self, value: SSAValue) -> SSAValue:
         """The buffer that holds ``value``; constants get their place when they are first needed."""
         owner = value.owner
-        if isinstance(owner, ConstantOp):
+        if isinstance(owner, ConstantOp) and UNREAD not in owner.attributes:
             key = owner.value, memory_of(owner)
             if key not in self.constants:
                 if owner.value not in self.offsets:
@@ -197,6 +197,8 @@ class _Lowering:
 
     def lower(self, op: Operation) -> None:
         match op:
+            case ConstantOp() | BroadcastOp() if UNREAD in op.attributes:
+                self.fresh(op.results[0], op)
             case FusionOp():
                 self.fusion(op)
             case ReshapeOp():

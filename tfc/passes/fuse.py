@@ -36,7 +36,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from tfc.dialects.tfc.attention import AttentionOp
 from tfc.dialects.tfc.base import TensorOp
-from tfc.dialects.tfc.constant import ConstantOp, IotaOp
+from tfc.dialects.tfc.constant import UNREAD, ConstantOp, IotaOp
 from tfc.dialects.tfc.control import UpdateRowOp
 from tfc.dialects.tfc.elementwise import ElementwiseOp
 from tfc.dialects.tfc.fusion import FusionOp, YieldOp
@@ -262,6 +262,8 @@ def _are_apart(x: Attribute | None, y: Attribute | None) -> bool:
 
 def fusible(op: Operation) -> bool:
     """Whether ``op`` is computed by a kernel of ours (and is no plain view or stored constant)."""
+    if UNREAD in op.attributes:
+        return False
     if isinstance(op, ConstantOp):
         return op.value.data.is_splat
     if isinstance(op, ReshapeOp):

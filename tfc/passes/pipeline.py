@@ -50,6 +50,7 @@ PASSES: dict[str, str] = {
     "transpose-results": "tfc.passes.transpose_results:TransposeResults",
     "split-reductions": "tfc.passes.split_reductions:SplitReductions",
     "expand-updates": "tfc.passes.expand_updates:ExpandUpdates",
+    "skip-initial": "tfc.passes.skip_initial:SkipInitial",
     "limit-memory": "tfc.passes.limit_memory:LimitMemory",
     "order-memory": "tfc.passes.order_memory:OrderMemory",
     "fuse": "tfc.passes.fuse:Fuse",
@@ -94,7 +95,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("transfers", "insert-transfers", "every operation uses values of its own device, tfc.recv apart"),
     Stage(
         "fusion",
-        "find-attention,pack-contractions,transpose-results,split-reductions,hoist,expand-updates,fuse,"
+        "find-attention,pack-contractions,transpose-results,split-reductions,hoist,expand-updates,skip-initial,fuse,"
         "limit-memory,order-memory",
         "every operation is in a fusion, is a view, or is a named kernel",
     ),

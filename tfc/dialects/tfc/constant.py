@@ -38,6 +38,9 @@ from tfc.dialects.tfc.types import (
 from tfc.dims import Dim
 from tfc.errors import require
 
+UNREAD = "tfc.unread"
+"""The attribute of a constant that no run reads: what stands there instead does not matter."""
+
 
 @tfc_op
 class ConstantOp(TensorOp):
