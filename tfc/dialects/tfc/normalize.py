@@ -146,6 +146,8 @@ class LayerNormOp(LayerOp):
 class BatchNormOp(LayerOp):
     """``(x - mean) / sqrt(variance + epsilon) * scale + bias``, each a list along ``axis``.
 
+    It is a product and a sum, ``x * factor + (bias - mean * factor)``: NaN where ``variance + epsilon`` is 0.
+
     (C1) ``x`` is of floating point.
     (C2) ``axis`` is one of its dims.
     (C3) The four lists have one element, of the type of ``x``, for each along ``axis``.
@@ -199,7 +201,8 @@ class BatchNormOp(LayerOp):
         x, *lists = args
         shape = [-1 if d == self.axis.value.data else 1 for d in range(x.ndim)]
         scale, bias, mean, variance = (v.reshape(shape) for v in lists)
-        return (x - mean) / np.sqrt(variance + self.epsilon.value.data) * scale + bias
+        factor = scale / np.sqrt(variance + self.epsilon.value.data)
+        return x * factor + (bias - mean * factor)
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
@@ -212,7 +215,8 @@ class BatchNormOp(LayerOp):
             lists = [float_range(n), float_range(n, low=0.3), float_range(n, high=1.0), float_range(n, low=0.1)]
             for t in (np.float32, np.float64, np.float16):
                 out.append(Sample(make(axis), *(a.astype(t) for a in (x, *lists)), tolerance=1e-4))
-        return out
+        no_spread = [float_range(2, 3), *(np.ones(3, np.float32),) * 3, np.zeros(3, np.float32)]
+        return [*out, Sample(lambda *args: cls(*args, 0.0, 1), *no_spread)]  # pyright: ignore[reportCallIssue] # four lists
 
 
 @tfc_op
