@@ -1,10 +1,10 @@
 """Fit the polynomials of `tfc.codegen.cpu.formulas` and print them.
 
-    python tools/fit_polynomials.py            (needs mpmath; half a minute)
+    python tools/fit_polynomials.py            (needs mpmath; a minute)
 
 Each is the best one of its degree: Remez' exchange in 60 digits, against the relative error of the
 whole function. Coefficients are rounded to the precision they are used in one by one, from
-the lowest power on, and the rest is fitted again each time.
+the lowest power on, and the rest is fitted again each time. Pieces are fitted by least squares.
 """
 
 from __future__ import annotations
@@ -71,6 +71,32 @@ def fit(name: str, f: Function, weight: Function, powers: Sequence[int], low: fl
     print(")", flush=True)
 
 
+def fit_pieces(name: str, f: Function, spacing: float, count: int) -> None:
+    """Print polynomials of degree 5 of an odd function around the multiples of ``spacing``, a row for each power.
+
+    That around 0 begins with the nearest f32 to the derivative there; what that lacks is added in all pieces.
+    """
+    largest = mp.findroot(lambda x: 1 - f(x) - mp.mpf(2) ** -25, spacing * (count - 1))
+    slope = mp.diff(f, 0)
+    lack = rounded(slope - rounded(slope, single=True), single=True)
+    pieces: list[list[float]] = []
+    for k in range(count):
+        center, half = mp.mpf(spacing) * k, mp.mpf(spacing) / 2 * mp.mpf("1.001")
+        kept = [0.0, rounded(slope, single=True)] if k == 0 else []
+        nodes = [half * mp.cos(mp.pi * (i + 0.5) / 56) for i in range(28 if k == 0 else 56)]
+        values = [f(center + t) for t in nodes]
+        for power in range(len(kept), 6):
+            terms = [[t**p / y for p in range(power, 6)] for t, y in zip(nodes, values, strict=True)]
+            known = [lack * t + sum(c * t**p for p, c in enumerate(kept)) for t in nodes]
+            left = [1 - z / y for z, y in zip(known, values, strict=True)]
+            kept.append(rounded(mp.lu_solve(mp.matrix(terms), mp.matrix(left))[0], single=True))
+        pieces.append(kept)
+    print(f"{name} = Pieces({spacing!r}, {float(largest) + 1e-5:.6g}, {lack:.9g}, (")
+    for row in zip(*pieces, strict=True):
+        print(f"    ({', '.join(f'{c:.9g}' for c in row)}),")
+    print("))", flush=True)
+
+
 HALF_LN2 = 0.3468
 ROOT = float(mp.sqrt(2))
 
@@ -105,6 +131,9 @@ def main() -> None:
     fit("error_function.NEAR", erf, lambda _: mp.mpf(1), range(6), 0, 0.85**2, single=True)
     weight = lambda x: mp.erfc(x) / mp.erf(x)  # noqa: E731
     fit("error_function.FAR", lambda x: mp.log(mp.erfc(x)), weight, range(8), 0.85, 3.95, single=True)
+
+    fit_pieces("pieces.ERF", mp.erf, 67 / 256, 16)
+    fit_pieces("pieces.TANH", mp.tanh, 149 / 512, 32)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
     erf(x) = x + x * P(x*x)         below CUT
     erf(x) = 1 - exp(Q(x))          above: Q is the logarithm of erfc
+
+Where registers are tables, it is taken from those (`pieces.py`).
 """
 
 from __future__ import annotations
 
+from tfc.codegen.cpu.formulas import pieces, x86
 from tfc.codegen.cpu.formulas.exponential import power_of_two, reduced
 from tfc.codegen.cpu.number import Number
 
@@ -24,6 +27,8 @@ FAR = (0.00015450225328095257, -1.1294156312942505, -0.6335520148277283, -0.1080
 
 
 def erf(x: Number) -> Number:
+    if x86.has_lookup(x):
+        return pieces.ERF(x)
     a = abs(x).at_most(SATURATED)
     square = a * a
     near = (a * square.polynomial(NEAR)) + a

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tfc.codegen.cpu.formulas import x86
+from tfc.codegen.cpu.formulas import pieces, x86
 from tfc.codegen.cpu.number import Number
 
 LOG2_E = 1.4426950408889634
@@ -133,6 +133,8 @@ def expm1(x: Number) -> Number:
 
 def tanh(x: Number) -> Number:
     """``1 - 2/(m + 2)`` with ``m = exp(2|x|) - 1``; near 0 ``h - h * m/(m + 2)`` with ``h = m/2``."""
+    if format_of(x) is SINGLE and x86.has_lookup(x):
+        return pieces.TANH(x)
     a = abs(x)
     bound = 10.0 if format_of(x) is SINGLE else 20.0
     held = a.at_most(bound)
