@@ -9,7 +9,8 @@
 2. A kernel that may work in place writes over an operand that nobody reads afterwards.
 3. What is copied at the end of a loop's body all the same changes places with the copy: two pointers are
    exchanged, and no byte is moved.
-4. What is left is laid out so that buffers needed at the same time do not overlap
+4. What a kernel makes for a row of an array is written into the row at once.
+5. What is left is laid out so that buffers needed at the same time do not overlap
    (`tfc.passes.memory_plan`).
 
 Each memory has one arena: the host's, and that of each device. What is copied from one to the other stays two.
@@ -69,6 +70,8 @@ def assign(program: host.ProgramOp, kernels: Kernels) -> None:
     _join_copied(sorted(loops, key=live.depth, reverse=True), live, kernels, [])
     swapped = _swap(live)
     _join_copied([op for op in copies if op.parent is not None], live, kernels, swapped)
+    for copy in [op for op in copies if op.parent is not None and isinstance(op.target.owner, host.RowOp)]:
+        _write_row(copy, copy.target.owner, live, swapped)  # pyright: ignore # it is a row
     for launch in [op for op in live.steps if isinstance(op, host.LaunchOp)]:
         _work_in_place(launch, kernels, live, swapped)
     for op in [op for op in program.body.block.ops if isinstance(op, host.BufferOp)]:
@@ -197,6 +200,45 @@ def _interfere(
     return False
 
 
+# Rows.
+
+
+def _write_row(copy: host.CopyOp, row: host.RowOp, live: Liveness, swapped: Sequence[Swapped]) -> None:
+    """Let the kernel that makes what is copied to a row write it there.
+
+    From then on until the last use of what it made, nothing else may touch the array, nor change the row's number.
+    """
+    source, array, last = owner(copy.source), owner(row.source), live.number[copy]
+    fixed = {b for x, y, _ in swapped for b in (x, y)}
+    if not isinstance(source, host.BufferOp) or source in fixed or copy.source is not source.result:
+        return
+    if source.memory != host.HOST:
+        return  # the kernels of a device expect buffers to begin at multiples of more than an element
+    made = [*positions(live.writes[source])]
+    launch = live.steps[made[0]] if len(made) == 1 else copy
+    around = live.reads[source] | live.writes[source] | live.after[source]
+    inside = isinstance(launch, host.LaunchOp) and launch.parent is copy.parent and launch.parent is row.parent
+    if not inside or copy.target.type != source.result.type or around & ~live.span(_block(copy)) or made[0] > last:
+        return
+    first = live.number[launch]
+    end = max(positions(live.reads[source] | 1 << last))
+    during = (1 << (end + 1)) - (1 << first)
+    touched = (live.reads[array] | live.writes[array]) & during & ~(1 << last)
+    changed = live.writes[owner(row.index)] & ((1 << last) - (1 << first))
+    if touched or changed or live.after[source] >> end & 1 or live.after[source] & ((1 << first) - 1):
+        return
+    row.detach()
+    Rewriter.insert_op(row, InsertPoint.before(launch))
+    _drop(copy, live)
+    live.merge(array, source)
+    _replace_by(source, row.result)
+
+
+def _block(op: Operation) -> Block:
+    assert op.parent is not None, "the operation stands in a block"
+    return op.parent
+
+
 # Kernels in place.
 
 
@@ -274,6 +316,10 @@ def _replace(old: host.BufferOp, new: host.BufferOp | host.OutputOp | host.Varia
         view = host.ViewOp(new.result, old.result.type)
         Rewriter.insert_op(view, InsertPoint.after(_last_owner(block)))
         value = view.result
+    _replace_by(old, value)
+
+
+def _replace_by(old: host.BufferOp, value: SSAValue) -> None:
     old.result.replace_all_uses_with(value)
     Rewriter.erase_op(old)
 
