@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import FileLineColLoc, IntAttr, StringAttr
 from xdsl.ir import Operation, SSAValue
 
 from tfc.dialects import kernel
+from tfc.dialects.tfc.contraction import DotOp
 from tfc.dialects.tfc.elementwise import AddOp, DivOp, ExpOp, MulOp, SubOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.gather import GatherOp
@@ -75,7 +76,7 @@ def sums(shape: Sequence[Dim], axes: Sequence[int], kind: str = "sum") -> Fusion
 
 @pytest.mark.parametrize(
     ("shape", "axes"),
-    [((40, 1024), [1]), ((1024, 33), [0]), ((64, 300), [0, 1]), ((8, 49, 96), [1]), ((4, 5, 6, 7), [1, 3]), ((2, 40, 3), [0, 1]),
+    [((40, 1024), [1]), ((1024, 33), [0]), ((1003, 40), [0]), ((700, 130), [0]), ((64, 300), [0, 1]), ((8, 49, 96), [1]), ((4, 5, 6, 7), [1, 3]), ((2, 40, 3), [0, 1]),
      ((3, 0), [1]), ((70000,), [0])],
 )  # fmt: skip
 def test_sums(shape: Sequence[int], axes: Sequence[int]) -> None:
@@ -83,6 +84,20 @@ def test_sums(shape: Sequence[int], axes: Sequence[int]) -> None:
     check(GpuRunner(sums(shape, axes))(x)[0], x.sum(tuple(axes)), sums=True)
     if x.size:
         check(GpuRunner(sums(shape, axes, "max"))(x)[0], x.max(tuple(axes)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32])
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize(("terms", "columns"), [(300, 64), (1030, 36), (33, 7), (4500, 2)])
+def test_a_vector_times_a_matrix(terms: int, columns: int, across: bool, dtype: Any) -> None:
+    shape = (columns, terms) if across else (terms, columns)
+    x, w = ((2 * normal(*s)).astype(dtype) for s in ((1, terms), shape))
+    of = element_of(dtype)
+    types = [tensor_type(a.shape, of) for a in (x, w)]
+    op = fusion("nest", types, lambda a, b: [DotOp(a, b, [], [], [1], [int(across)])])
+    wide = np.float64 if x.dtype.kind == "f" else dtype
+    (got,) = GpuRunner(op)(x, w)
+    check(got, (x.astype(wide) @ (w.T if across else w).astype(wide)).astype(dtype), sums=True)
 
 
 @pytest.mark.parametrize("columns", [1, 6, 768])

@@ -12,10 +12,11 @@ run. Constant weights are packed here and now, each once, whatever their size.
 Axes that are walked alike in ``x``, ``w`` and the result are joined: a 1x1 convolution is one matmul over all
 places of all images.
 
-A right operand that is computed by the model itself is read in place, whichever way its columns lie: the
-kernel copies what it needs of it. A GPU reads every right operand in place, as its blocks copy tiles of it to
+A right operand that is computed by the model itself is laid out by a kernel of its own where many rows use it and
+vectors of it are far apart. Elsewhere it is read in place, whichever way its columns lie: the kernel copies what it needs of
+it. A GPU reads every right operand in place, as its blocks copy tiles of it to
 shared memory, either way round; it has so many blocks at work that long sums of small results are cut
-into pieces for them, in f32. What the generic loop nest does as
+into pieces for them, in f32. A product with a vector is a sum there (`split-reductions`). What the generic loop nest does as
 well stays: integers (but for bytes, see `pack_bytes`), depthwise convolutions, products with a vector, sums of one or two terms.
 """
 
@@ -41,10 +42,10 @@ from tfc.dialects.tfc.constant import ConstantOp
 from tfc.dialects.tfc.contraction import ConvolutionOp, DotOp
 from tfc.dialects.tfc.control import is_invariant
 from tfc.dialects.tfc.convolution_gradient import ConvBackpropFilterOp
-from tfc.dialects.tfc.elementwise import CastOp
+from tfc.dialects.tfc.elementwise import CastOp, MulOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.reduce import ReduceOp
-from tfc.dialects.tfc.shape import ConcatOp, PadOp, ReshapeOp, SliceOp, TransposeOp
+from tfc.dialects.tfc.shape import BroadcastOp, ConcatOp, PadOp, ReshapeOp, SliceOp, TransposeOp
 from tfc.dialects.tfc.transfer import device_of
 from tfc.dialects.tfc.types import Array, LiteralAttr, Shape, dtype_of, element, is_float, shape_of
 from tfc.dims import Dim, product
@@ -90,8 +91,7 @@ class PackContractions(ModulePass):
 
         def pack(op: Contraction, emit: Emitter) -> Rewritten:
             if (device := device_of(op)) is not None and device.kind == "GPU":
-                found = sum_of(op)
-                return blocked(op, found, gpu, emit, self.allow_tf32) if pays(op, found) else None
+                return on_gpu(op, gpu, emit, self.allow_tf32)
             if not isinstance(op, ConvBackpropFilterOp) and element(op.x) == WIDE:
                 return pack_bytes(op, machine, emit)
             found = sum_of(op)
@@ -216,8 +216,8 @@ def of_filter_gradient(op: ConvBackpropFilterOp) -> Sum:
     return Sum(low, high, [own, *outer], inner, columns, 1, (*g[:-1], groups, columns), order)
 
 
-def pays(op: Contraction, found: Sum) -> bool:
-    """Whether tiles beat the generic loop nest."""
+def pays(op: Contraction, found: Sum, few: int = 4) -> bool:
+    """Whether tiles beat the generic loop nest; up to ``few`` rows, dot products of what lies side by side do not need them."""
     extents = [found.columns, found.depth, *(a.extent for a in found.outer)]
     if not is_float(element(op.operands[0])) or 0 in extents:
         return False
@@ -225,9 +225,9 @@ def pays(op: Contraction, found: Sum) -> bool:
         return False
     if not isinstance(op, DotOp):  # depthwise or nearly so: a nest has channels for lanes
         return op.groups.value.data == 1 or not isinstance(found.columns, int) or found.columns >= 4
-    few = isinstance(found.rows, int) and found.rows <= 4
+    low = isinstance(found.rows, int) and found.rows <= few
     runs = [(a.x, a.w) for a in joined(found.inner)] == [(1, 1)]
-    return not (few and runs and not isinstance(op.y.owner, ConstantOp))  # a dot product for each
+    return not (low and runs and not isinstance(op.y.owner, ConstantOp))  # a dot product for each
 
 
 def contract(
@@ -238,9 +238,10 @@ def contract(
     zero = LiteralAttr.splat(0, dtype_of(element(x)))
     row = row_axis(joined(found.outer))
     lanes = lane_count(target, element(x), row, found.columns)
-    form, last = layout(w, found), None
+    form, last = layout(w, found, lanes), None
     if form == "panels":
-        last = narrow(found.columns, lanes, tiles.vector_lanes(target, element(x)))
+        if isinstance(w.owner, ConstantOp) or is_invariant(w):  # a copy in each run is better made at once
+            last = narrow(found.columns, lanes, tiles.vector_lanes(target, element(x)))
         key = (w, tuple(found.parts), tuple(found.order), lanes)
         if key not in packed:
             fold, what = folding(emit), (w, found, lanes)
@@ -272,6 +273,40 @@ def contract(
         return emit(ContractOp(x, w, shape, axes, lanes, packed=form == "panels", last=last))
     parts = emit(ContractOp(x, w, (pieces, *shape), axes, lanes))
     return emit(ReduceOp(parts, "sum", [0]))
+
+
+def on_gpu(op: Contraction, target: GpuTarget, emit: Emit, allow_tf32: bool) -> Rewritten:
+    """A contraction as a GPU computes it: in blocks, or as the sum that a product with a vector is."""
+    found = sum_of(op)
+    if isinstance(op, DotOp) and 1 in (found.rows, found.columns):
+        extents = [found.columns, found.depth, *(a.extent for a in found.outer)]
+        return summed(op, found, emit) if is_float(element(op.x)) and 0 not in extents else None
+    return blocked(op, found, target, emit, allow_tf32) if pays(op, found, few=0) else None
+
+
+def summed(op: DotOp, found: Sum, emit: Emit) -> SSAValue:
+    """dot(vector, matrix) -> reduce(broadcast(vector) * matrix): no element of the matrix is used twice, so there is nothing
+    to share in blocks, and the sum is cut and taken as any other one is."""
+    bx, by, cx, cy = op.dims()
+    sides = [(op.x, bx, cx), (op.y, by, cy)]
+    (vector, *dims), (matrix, batch, inner) = sides if found.rows == 1 else sides[::-1]
+    kind, shape, extents = element(op.x), shape_of(matrix), shape_of(vector)
+    pairs = sorted(zip([*batch, *inner], [*dims[0], *dims[1]], strict=True))
+    kept = [d for _, d in pairs]
+    vector = transposed(emit, vector, [*(d for d in range(len(extents)) if d not in kept), *kept])
+    vector = emit(ReshapeOp(vector, [extents[d] for d in kept]))
+    spread = emit(BroadcastOp(vector, shape, [d for d, _ in pairs]))
+    if dtype_of(kind).itemsize == 2:  # products and sums are rounded once
+        spread, matrix = emit(CastOp(spread, f32)), emit(CastOp(matrix, f32))
+    total = emit(ReduceOp(emit(MulOp(spread, matrix)), "sum", sorted(inner)))
+    left = [d for d in range(len(shape)) if d not in inner]
+    order = [*batch, *(d for d in left if d not in batch)]
+    total = emit(ReshapeOp(transposed(emit, total, [left.index(d) for d in order]), shape_of(op.result)))
+    return total if element(total) == kind else emit(CastOp(total, kind))
+
+
+def transposed(emit: Emit, value: SSAValue, perm: Sequence[int]) -> SSAValue:
+    return value if list(perm) == sorted(perm) else emit(TransposeOp(value, perm))
 
 
 def blocked(op: Contraction, found: Sum, target: GpuTarget, emit: Emit, allow_tf32: bool) -> SSAValue:
@@ -371,11 +406,27 @@ def lane_count(target: Target, kind: Attribute, row: Axis, columns: Dim) -> int:
     return native * tiles.choose_vectors(target, kind, row.extent, columns, row.x)
 
 
-def layout(w: SSAValue, found: Sum) -> str:
+def layout(w: SSAValue, found: Sum, lanes: int) -> str:
     """How ``w`` is read: ``panels``, ``in place``, or as a matrix, row after row (``rows``)."""
     if isinstance(w.owner, ConstantOp) or (is_invariant(w) and isinstance(found.columns, int)):
         return "panels"
-    return "rows" if found.stride is None else "in place"
+    if found.stride is None:
+        return "rows"
+    return "panels" if shared_by_blocks(w, found, lanes) else "in place"
+
+
+def shared_by_blocks(w: SSAValue, found: Sum, lanes: int) -> bool:
+    """Whether several blocks of rows would each copy all panels of ``w``: it is laid out once for them instead."""
+    kind, rows, columns = element(w), found.rows, found.columns
+    if not isinstance(kind, Float32Type | Float64Type) or pieces_of(found, kind) > 1:
+        return False
+    if not (isinstance(rows, int) and isinstance(found.depth, int) and isinstance(columns, int)):
+        return False
+    spread = columns % lanes == 0  # a transpose with guards is slower than the copies
+    if found.stride == 1:
+        apart = joined(found.inner)[-1].w * (kind.bitwidth // 8)
+        spread = not isinstance(apart, int) or apart > tiles.NEAR_BYTES
+    return spread and rows >= 2 * tiles.BLOCK_ROWS and found.depth >= tiles.THIN
 
 
 def rows_by_columns(emit: Emit, w: SSAValue, found: Sum) -> SSAValue:

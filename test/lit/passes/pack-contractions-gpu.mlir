@@ -30,3 +30,21 @@ func.func @long(%x: tensor<64x65536xbf16>, %w: tensor<65536x64xbf16>) -> tensor<
   %y = tfc.dot %x, %w batch [], [] contract [1], [0] {tfc.device = "/device:GPU:0"} : tensor<64x65536xbf16>, tensor<65536x64xbf16> -> tensor<64x64xbf16>
   func.return %y : tensor<64x64xbf16>
 }
+
+// A vector times a matrix is a sum of columns, which has nothing to share in blocks; a matrix whose terms lie side by side
+// one of rows. Halves are multiplied and added up as f32.
+// CHECK-LABEL: func.func @vector
+// CHECK-SAME:    (%[[X:.*]]: tensor<1x512xf32>, %[[W:.*]]: tensor<512x2048xf32>, %{{.*}}: tensor<3x512xbf16>
+// CHECK:         %[[FLAT:.*]] = tfc.reshape %[[X]] to [512]
+// CHECK:         %[[ALL:.*]] = tfc.broadcast %[[FLAT]] to [512, 2048] at [0]
+// CHECK:         %[[TERMS:.*]] = tfc.mul %[[ALL]], %[[W]]
+// CHECK:         tfc.reduce sum %[[TERMS]] over [0]
+// CHECK:         tfc.broadcast %{{.*}} to [3, 512] at [1]
+// CHECK:         tfc.reduce sum %{{.*}} over [1] {{.*}}-> tensor<3xf32>
+// CHECK:         tfc.cast %{{.*}} to bf16
+func.func @vector(%x: tensor<1x512xf32>, %w: tensor<512x2048xf32>, %h: tensor<3x512xbf16>, %v: tensor<512x1xbf16>)
+    -> (tensor<1x2048xf32>, tensor<3x1xbf16>) {
+  %y = tfc.dot %x, %w batch [], [] contract [1], [0] {tfc.device = "/device:GPU:0"} : tensor<1x512xf32>, tensor<512x2048xf32> -> tensor<1x2048xf32>
+  %z = tfc.dot %h, %v batch [], [] contract [1], [0] {tfc.device = "/device:GPU:0"} : tensor<3x512xbf16>, tensor<512x1xbf16> -> tensor<3x1xbf16>
+  func.return %y, %z : tensor<1x2048xf32>, tensor<3x1xbf16>
+}

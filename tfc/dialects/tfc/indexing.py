@@ -16,12 +16,13 @@ def linear(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
 
 
 def unravel(position: Dim, shape: Sequence[Dim]) -> list[Dim]:
-    """The index at a row-major position; the first entry needs no remainder."""
+    """The index at a row-major position; the outermost entry needs no remainder."""
+    outermost = next((d for d, n in enumerate(shape) if n != 1), len(shape))
     index: list[Dim] = []
-    for n in reversed(shape[1:]):
+    for n in reversed(shape[outermost + 1 :]):
         index.append(0 if n == 1 else position % n)
         position = position if n == 1 else position // n
-    return [*index, 0 if shape[0] == 1 else position][::-1] if shape else []
+    return [*[0] * outermost, *([position, *reversed(index)] if outermost < len(shape) else ())]
 
 
 def groups(old: Sequence[Dim], new: Sequence[Dim]) -> list[tuple[range, range]]:

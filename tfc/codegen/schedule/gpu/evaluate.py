@@ -145,7 +145,7 @@ class ThreadAccess(OperandAccess):
             valid = part.valid
             return [ev.e(kernel.SelectOp(valid, v, c)) for v, c in zip(values, carried, strict=True)]
 
-        first = [ev.e(kernel.SplatOp(v, VectorType(v.type, [width]))) if width > 1 else v for v in start]
+        first = [ev.e(kernel.SplatOp(v, VectorType(v.type, [width]))) if width > 1 else ev.splat(v) for v in start]
         partial = team.walk(size, first, one)
         while width > 1:
             low, high = ([ev.e(kernel.HalfOp(v, upper)) for v in partial] for upper in (False, True))

@@ -3,7 +3,7 @@
     elements    a thread has a few neighbouring elements of the result       y = relu(x + b)
     tiles       the same where operands lie across the result                y = transpose(x) + b
     rows        the threads of a team share the reductions of a row          softmax, layer norm, sums of rows
-    columns     warps share the reductions of neighbouring columns           sums of columns
+    columns     the warps of a block share those of neighbouring columns     sums of columns, a vector times a matrix
 
 The elements themselves come from the same evaluator as on a CPU. Neighbouring threads read neighbouring memory, 16 bytes
 each where everything allows it. Which of these it is, how many threads make a team, and how wide accesses are is
@@ -23,6 +23,7 @@ from tfc.codegen.schedule.gpu.turned import ROWS, SIDE, Tile
 from tfc.codegen.schedule.lanes import Index, Read, factor, linear
 from tfc.codegen.schedule.nest import delinearise, dry_run, emitter_of, ungroup
 from tfc.dialects import kernel
+from tfc.dialects.tfc.contraction import DotOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.reduce import ArgReduceOp, ReduceOp
 from tfc.dialects.tfc.types import Shape, dtype_of, element, shape_of
@@ -34,8 +35,14 @@ BLOCK = 256
 BUSY = 1 << 15
 """Threads that keep a GPU busy: with fewer, each has less to do."""
 
-FEW = 32
-"""Terms of a sum that are not worth sharing."""
+FULL = 1 << 17
+"""Threads that fill a GPU: sums of so many columns need not be shared, however long they are."""
+
+FEW, LONG = 32, 512
+"""Terms of a sum that are not worth sharing, and that are so where there are columns for a busy GPU."""
+
+BESIDE = 8
+"""Threads of a warp that have neighbouring columns, at least: 16 bytes each are a line of memory."""
 
 PARTS = 4
 """Parts of a row that a thread has, where the row is long enough."""
@@ -65,7 +72,7 @@ class _Nest:
         self.plan = plan = dry_run(self.op, e, ThreadEvaluator(e, arguments))
         self.extents = [product(self.shape[d] for d in g) for g in plan.groups]
         folds = [r for r in plan.reads if r.folds]
-        shared = [r for r in folds if any(isinstance(o, ReduceOp | ArgReduceOp) for o in self.op.inner)]
+        shared = [r for r in folds if any(isinstance(o, ReduceOp | ArgReduceOp | DotOp) for o in self.op.inner)]
         if not shared:
             return self.elements(name) if plan.across is None else self.tiles(name, plan.across)
         row = self._row(shared)
@@ -78,7 +85,7 @@ class _Nest:
         if not self.extents or not self._beside(shared):
             few = isinstance(rows, int) and rows < BUSY
             return self.rows(name, row) if few or self._contiguous(shared) else self.elements(name)
-        if isinstance(rows, int) and rows >= BUSY:
+        if isinstance(rows, int) and rows >= (FULL if terms >= LONG else BUSY):
             return self.elements(name)
         return self.columns(name)
 
@@ -242,31 +249,35 @@ class _Nest:
         return self.finish(name, grid, block)
 
     def columns(self, name: str) -> kernel.FuncOp:
-        """A warp has neighbouring columns, of which the warps of a block share the sums."""
+        """A few threads of a warp have neighbouring columns; the others, and the other warps, share their sums."""
         e, ev = self.e, self.ev
-        total = product(self.extents)
-        width = 1
+        width = self._width(self._last(), self.extents[-1], product(self.extents))
+        across = max(BESIDE, kernel.WARP // width)
         extents = [*self.extents[:-1], _quotient(self.extents[-1], width)]
         columns = product(extents)
         terms = max(self._terms(r) for r in self.plan.reads if r.folds)
-        warps = 8
-        while warps < 32 and isinstance(total, int) and total * warps < BUSY and terms >= 8 * warps:
-            warps *= 2
-        grid = _up(columns, kernel.WARP)
+        grid, block = _up(columns, across), BLOCK
+        while block < 2 * MOST and isinstance(grid, int) and grid * block < 2 * BUSY and terms >= 8 * block // across:
+            block *= 2
         with e.parallel(grid) as p:
             t = e.bind(e(kernel.ThreadOp()), "t")
-            lane, member = (e.bind(e.index(d), n) for d, n in ((t % kernel.WARP, "lane"), (t // kernel.WARP, "member")))
-            number, valid = e.bind(e.index(p * kernel.WARP + lane), "column"), None
-            if not (isinstance(columns, int) and columns % kernel.WARP == 0):
+            lane, member = (e.bind(e.index(d), n) for d, n in ((t % across, "lane"), (t // across, "member")))
+            number, valid = e.bind(e.index(p * across + lane), "column"), None
+            if not (isinstance(columns, int) and columns % across == 0):
                 valid = e.compare("slt", number, columns)
                 clamped = e.minimum(number, columns - 1)
                 assert isinstance(clamped, Expr), "it is a symbol"
                 number = clamped
             variables = delinearise(ev, number, extents)
-            self._begin_team(Team(e, warps * kernel.WARP, warps, t, member, kernel.WARP, 1, len(e.scopes)))
-            self._store_once(variables, valid)
+            if width > 1:
+                variables[-1] = e.bind(e.index(variables[-1] * width), "v")
+            self._begin_team(Team(e, block, block // across, t, member, across, 1, len(e.scopes)))
+            first = variables[-1]
+            assert isinstance(first, Expr), "it is a symbol"
+            with ev.taking(Part(first, None), self.extents[-1], width):
+                self._store_once(variables, valid)
             self._end_team()
-        return self.finish(name, grid, warps * kernel.WARP)
+        return self.finish(name, grid, block)
 
     def _begin_team(self, team: Team) -> None:
         # What does not depend on the row is computed for each row, too: where all threads of the team are.

@@ -24,6 +24,9 @@ from tfc.dims import Dim, Expr
 HELD = 32
 """Elements of a row that a thread may have in registers."""
 
+AHEAD = 4
+"""Parts of a longer row that a turn of its loop has: so many loads are on their way at once."""
+
 Values = Sequence[SSAValue]
 
 Combine = Callable[[Values, Values], Values]
@@ -53,8 +56,8 @@ class Team:
         threads: how many there are in a team, a power of two.
         thread: the number of this thread in its block.
         member: its number among them.
-        across: how far apart in the block the members are: 1, or the warp's size where the threads of a warp are
-            in teams of their own.
+        across: how far apart in the block the members are: 1, or as many as there are teams that stand side by side
+            in each warp: 8 to 32.
         width: the most elements that a thread takes side by side.
         depth: the number of open scopes in which all threads of a team go the same way.
     """
@@ -97,12 +100,12 @@ class Team:
                 self._parts[extent] = [self._part(extent, k) for k in range(self._turns(extent))]
         return self._parts[extent]
 
-    def _part(self, extent: Dim, turn: Dim) -> Part:
+    def _part(self, extent: Dim, turn: Dim, *, inside: bool = False) -> Part:
         width = self.width_of(extent)
         first = (turn * self.threads + self.member) * width
         valid = None
         end = (turn + 1) * self.threads * width
-        if not (isinstance(end, int) and isinstance(extent, int) and end <= extent):
+        if not inside and not (isinstance(end, int) and isinstance(extent, int) and end <= extent):
             valid = self.e.compare("slt", first, extent)
             first = self.e.minimum(first, extent - width)
         symbol = first if isinstance(first, Expr) and valid is not None else self.e.bind(self.e.index(first), "part")
@@ -116,11 +119,18 @@ class Team:
             for part in self.parts(extent):
                 carried = body(part, carried)
             return carried
-        width = self.width_of(extent)
-        turns = (extent + (self.threads * width - 1)) // (self.threads * width)
-        with self.e.loop(turns, carried=carried) as loop:
-            loop.carry(body(self._part(extent, loop.variable), loop.carried))
-        return loop.results
+        chunk = self.threads * self.width_of(extent)
+        whole, turns = extent // (AHEAD * chunk), (extent + (chunk - 1)) // chunk
+        with self.e.loop(whole, carried=carried) as loop:
+            values: Values = loop.carried
+            for k in range(AHEAD):
+                values = body(self._part(extent, loop.variable * AHEAD + k, inside=True), values)
+            loop.carry(values)
+        if turns == whole * AHEAD and extent % chunk == 0:
+            return loop.results
+        with self.e.loop(turns, whole * AHEAD, carried=loop.results) as rest:
+            rest.carry(body(self._part(extent, rest.variable), rest.carried))
+        return rest.results
 
     # What the members have, as one
 
@@ -157,15 +167,29 @@ class Team:
         return self._shuffled([e(kernel.LoadOp(m, e.index(own), v.type)) for v, m in pairs], warps, combine)
 
     def _through_memory(self, values: Values, combine: Combine) -> Values:
-        """The members' values stand side by side in memory, and each member goes through them in order."""
-        e, self.met = self.e, True
-        lane = e.bind(e.index(self.thread % self.across), "lane")
+        """What the members of a warp have as one stands side by side in memory, and each member goes through it in
+        order."""
+        e, self.met, warps, lanes = self.e, True, self.block // kernel.WARP, kernel.WARP
+        while lanes > self.across:
+            lanes //= 2
+            values = combine(values, [e(kernel.ShuffleOp("xor", v, e.constant(lanes))) for v in values])
+        lane, warp = (e.bind(e.index(d)) for d in (self.thread % self.across, self.thread // kernel.WARP))
         memories: list[SSAValue] = []
         for value in values:
             kind, width = _lanes_of(value.type)
             with e.at(0):
-                memories.append(e(kernel.SharedOp(self.threads * self.across * width, kind)))
-            e(_aligned(kernel.StoreOp(value, memories[-1], e.index(self.thread * width))))
+                memories.append(e(kernel.SharedOp(warps * self.across * width, kind)))
+
+        def write() -> list[SSAValue]:
+            for value, memory in zip(values, memories, strict=True):
+                place = e.index((warp * self.across + lane) * _lanes_of(value.type)[1])
+                e(_aligned(kernel.StoreOp(value, memory, place)))
+            return []
+
+        if self.across == kernel.WARP:
+            write()
+        else:
+            e.branch(e.compare("slt", self.thread % kernel.WARP, self.across), write)
         e(kernel.BarrierOp())
 
         def of(other: int) -> Values:
@@ -175,7 +199,7 @@ class Team:
                 found.append(e(_aligned(kernel.LoadOp(memory, place, value.type))))
             return found
 
-        return reduce(combine, [of(other) for other in range(self.threads)])
+        return reduce(combine, [of(other) for other in range(warps)])
 
 
 def _aligned(op: kernel.LoadOp | kernel.StoreOp) -> kernel.LoadOp | kernel.StoreOp:
