@@ -381,6 +381,32 @@ def test_copies_of_panels_and_rows(m: int, k: int, n: int, cx: int, cy: int, dty
     check(dot([], [], [cx], [cy]), x, y)
 
 
+@pytest.fixture
+def eager_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every right operand that may be laid out in panels is, and sums are cut."""
+    for name, amount in {"NEAR_BYTES": 0, "BLOCK_ROWS": 1, "THIN": 1, "LOW_PANEL_BYTES": 3000}.items():
+        monkeypatch.setattr(tiles, name, amount)
+
+
+@pytest.mark.usefixtures("eager_panels")
+@pytest.mark.parametrize("cx", [0, 1])
+@pytest.mark.parametrize("cy", [0, 1])
+@pytest.mark.parametrize(
+    ("m", "k", "n", "dtype"),
+    [(5, 130, 67, np.float32), (40, 33, 128, np.float32), (9, 40, 20, np.float64), (20, 60, 67, ml_dtypes.bfloat16)],
+)  # fmt: skip
+def test_panels_of_what_is_computed(m: int, k: int, n: int, cx: int, cy: int, dtype: Any) -> None:
+    x, y = numbers(*((m, k) if cx else (k, m)), dtype=dtype), numbers(*((n, k) if cy else (k, n)), dtype=dtype)
+    check(dot([], [], [cx], [cy]), x, y)
+
+
+@pytest.mark.usefixtures("eager_panels")
+@given(st.data())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_panels_of_any_dims(data: st.DataObject) -> None:
+    draw_dot(data)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("constant", [False, True])
 def test_rows_and_panels_of_halves_are_widened_once(dtype: Any, constant: bool) -> None:

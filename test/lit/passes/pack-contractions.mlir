@@ -28,6 +28,17 @@ func.func @transposed(%x: tensor<128x768xf32>, %w: tensor<128x768xf32>) -> tenso
   func.return %y : tensor<128x128xf32>
 }
 
+// Where several blocks of rows would copy the same panels, they are laid out once.
+// CHECK-LABEL: func.func @many_rows
+// CHECK:         %[[P:.*]] = tfc.pad %w {{.*}} high [0, 20]
+// CHECK-NEXT:    %[[R:.*]] = tfc.reshape %[[P]] to [512, 5, 64]
+// CHECK-NEXT:    %[[W:.*]] = tfc.transpose %[[R]] by [1, 0, 2]
+// CHECK-NEXT:    tfc.contract %x, %[[W]], 64 over <"row 768 x=512 y=300", "depth 512 x=1 w=64", "panel 5 w=32768 y=64", "column 300 w=1 y=1"> packed :
+func.func @many_rows(%x: tensor<768x512xf32>, %w: tensor<512x300xf32>) -> tensor<768x300xf32> {
+  %y = tfc.dot %x, %w batch [], [] contract [1], [0] : tensor<768x512xf32>, tensor<512x300xf32> -> tensor<768x300xf32>
+  func.return %y : tensor<768x300xf32>
+}
+
 // A number of columns that is known only when the model runs: the same, with masks at the end.
 // CHECK-LABEL: func.func @scores
 // CHECK-NEXT:    tfc.contract %q, %k, 64 over <"batch 2 x=768*n w=768*n y=12*n*n", "batch 12 x=64 w=64 y=n*n", "row n x=768 y=n", "depth 64 x=1 w=1", "panel ((n+63)//64) w=49152 y=64", "column n w=768 y=1"> :
