@@ -115,9 +115,13 @@ class Placement:
         Device.parse(self.prefer)
         if self.costs and not self.costs.lstrip().startswith("{"):  # what it says counts, not where it is
             try:
-                object.__setattr__(self, "costs", Path(self.costs).read_text(encoding="utf-8"))
-            except OSError as error:
-                raise OptionError(f"cannot read the costs: {error}") from None
+                text = Path(self.costs).read_text(encoding="utf-8")
+            except (OSError, ValueError) as error:
+                reason = ((isinstance(error, OSError) and error.strerror) or str(error)).lower()
+                raise OptionError(f"cannot read the costs: {self.costs!r}: {reason}") from None
+            if not text.lstrip().startswith("{"):
+                raise OptionError(f"cannot read the costs: {self.costs!r} holds no JSON object")
+            object.__setattr__(self, "costs", text)
 
 
 ANY = Device()

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import index
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -258,7 +259,7 @@ def compile(
         name=name,
         **choose_device(device, cpu, placement),
         threads=threads,
-        shapes={k: [_extent(k, d) for d in v] for k, v in (shapes or {}).items()},
+        shapes=_shapes(shapes),
         check_effects=check_effects,
         memory_limit=memory_limit,
         allow_tf32=allow_tf32,
@@ -318,13 +319,23 @@ def check_fits(cpu: str | None) -> None:
         )
 
 
-def _extent(name: str, extent: int | str) -> Dim:
+def _shapes(shapes: Any) -> dict[str, list[Dim]]:
+    """What ``shapes=`` gives for the inputs."""
+    if shapes is not None and not isinstance(shapes, Mapping):
+        raise OptionError(f"expected shapes={{name of an input: extents}}, got {type(shapes).__name__}")
+    for name, extents in (shapes or {}).items():
+        if not isinstance(extents, Sequence):
+            raise OptionError(f"the shape of {name!r}: expected a list of extents, got {extents!r}")
+    return {name: [_extent(name, d) for d in extents] for name, extents in (shapes or {}).items()}
+
+
+def _extent(name: str, extent: Any) -> Dim:
     """An extent given for the input ``name``."""
     try:
-        return parse(extent)
-    except ValueError as error:
+        return parse(extent) if isinstance(extent, str) else int(index(extent))
+    except (TypeError, ValueError):
         raise OptionError(
-            f"the shape of {name!r}: {error}", help="an extent is a number, a name, or arithmetic on them"
+            f"the shape of {name!r}: {extent!r} is no extent", help="an extent is a number, a name, or arithmetic on them"
         ) from None
 
 

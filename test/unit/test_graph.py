@@ -87,6 +87,10 @@ def test_a_variable_makes_its_four_nodes():
 def test_bad_names_are_refused():
     with pytest.raises(tf.GraphError, match="not a valid name"):
         tf.constant(1.0, name="a b")
+    with pytest.raises(tf.GraphError, match="5 is not a valid name"):
+        tf.constant(1.0, name=5)
+    with pytest.raises(tf.GraphError, match="'5' is not a valid name"), tf.name_scope(5):
+        pass
     with pytest.raises(tf.GraphError, match="not a valid name"), tf.name_scope("-x"):
         pass
 

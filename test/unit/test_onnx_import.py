@@ -157,7 +157,7 @@ def test_a_cycle() -> None:
         ),
         (
             [node("Relu", ["x", "x"], ["y"], name="act")],
-            r"\(act\): Relu: expected 1 to 1 inputs, got 2",
+            r"\(act\): Relu: expected 1 inputs, got 2",
         ),
         (
             [node("Gather", ["x", "x"], ["y"], name="g")],

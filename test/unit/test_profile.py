@@ -161,4 +161,7 @@ def test_the_tool_writes_and_reads_costs(file: Path, capsys: pytest.CaptureFixtu
     assert main([str(file), "-o", output, "-q", *wanted]) == 0
     assert "estimated for a run: " in capsys.readouterr().err
     assert main([str(file), "-o", output, "--placement-costs", "absent.json"]) == 2
-    assert "cannot read the costs: " in capsys.readouterr().err
+    assert "cannot read the costs: 'absent.json': no such file" in capsys.readouterr().err
+    Path(saved).write_text("[1]")
+    assert main([str(file), "-o", output, "--placement-costs", saved]) == 2
+    assert "holds no JSON object" in capsys.readouterr().err

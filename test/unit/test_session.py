@@ -124,6 +124,10 @@ def test_feeds_convert_what_loses_nothing_of_kind(session):
     n = tf.placeholder(tf.int32, [], name="n")
     with pytest.raises(tf.FeedError, match="got float64"):
         s.run(n + 1, {n: np.float64(1.5)})
+    assert s.run(n + 1, {n: np.int64(-5)}) == -4
+    for large in (2**40, np.int64(2**40), np.uint32(2**31), 2**70):
+        with pytest.raises(tf.FeedError, match="expected int32"):
+            s.run(n + 1, {n: large})
     with pytest.raises(tf.FeedError, match="cannot be a tensor"):
         s.run(y, {x: y})
 
@@ -460,8 +464,26 @@ def test_a_compilation_that_cannot_be_is_told():
     for threads in (0, -1, 1025, "3"):
         with pytest.raises(tf.OptionError, match=f"from 1 to 1024, got {threads!r}"):
             tf.compile(-x, threads=threads)
-    with pytest.raises(tf.OptionError, match="the shape of 'x': not a dim: 'b c'"):
+    with pytest.raises(tf.OptionError, match="the shape of 'x': 'b c' is no extent"):
         tf.compile(-x, shapes={"x": ["b c"]})
+    for wrong, words in (([(2,)], "expected shapes="), ({"x": 2}, "expected a list of extents"), ({"x": [None]}, "None is no")):
+        with pytest.raises(tf.OptionError, match=words):
+            tf.compile(-x, shapes=wrong)
+    with pytest.raises(tf.GraphError, match=r"expected config=tf.ConfigProto\(...\), got dict"):
+        tf.Session(config={"allow_soft_placement": True})
+
+
+def test_tensors_too_large_for_any_memory(session):
+    with pytest.raises(tf.GraphError, match=r"test_session.py:.*has more bytes than 64 bits can count"):
+        tf.random_uniform([2**40, 2**40])
+    with pytest.raises(tf.GraphError, match="has more bytes than 64 bits can count"):
+        session().run(tf.broadcast_to(tf.placeholder_with_default(1.0, []), [2**40, 2**40]))
+    with pytest.raises(tf.ArtifactError, match=r"out of memory: an output .* has 70,368,744,177,664 bytes"):
+        tf.compile(tf.placeholder(tf.float32, [], name="x") + tf.zeros([2**24, 2**20]))(np.float32(1))
+
+
+def test_a_call_of_a_model_takes_its_own_elements():
+    x = tf.placeholder(tf.float32, [2], name="x")
     with pytest.raises(tf.FeedError, match=r"float32\[2\], got float64\[2\]\n.*x.astype\('float32'\)"):
         tf.compile(-x)(np.ones(2))
 

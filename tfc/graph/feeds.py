@@ -29,28 +29,35 @@ def as_fed(t: Tensor, value: Any) -> Array:
         array = np.asarray(value)
         if array.dtype == dtype:
             return array
-        if not (np.can_cast(array.dtype, dtype, "same_kind") or _exact(array, dtype)):
+        if not _fits(array, dtype):
             message = f"'{t.name}': expected {t.dtype.name} {t.shape}, got {array.dtype} {array.shape}"
             raise FeedError(message, where=where, help=f"value.astype('{t.dtype.name}') converts it")
         return array.astype(dtype)
     try:
         array = np.asarray(value)
-        if array.size and not (np.can_cast(array.dtype, dtype, "same_kind") or _exact(array, dtype)):
-            raise TypeError(f"got {array.dtype}")
+        if array.size and not _fits(array, dtype):
+            raise TypeError(_got(array))
         return array.astype(dtype)
     except (TypeError, ValueError, OverflowError) as error:
         message = f"'{t.name}': expected {t.dtype.name} {t.shape}: {error}"
         raise FeedError(message, where=where) from None
 
 
-def _exact(array: Array, dtype: np.dtype[Any]) -> bool:
-    """Whether integers become floats, or integers that fit: what numpy calls another kind."""
-    if array.dtype.kind not in "iub" or dtype.kind not in "iufV":
-        return False
-    if dtype.kind in "fV":
-        return array.dtype.kind != "b"
-    limits = np.iinfo(dtype)
-    return array.size == 0 or (int(array.min()) >= limits.min and int(array.max()) <= limits.max)
+def _fits(array: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether the values stay what they are, but for rounding; integers have to be in range, whatever numpy casts."""
+    if array.dtype.kind in "iu" and dtype.kind in "iu":
+        if np.can_cast(array.dtype, dtype) or array.size == 0:
+            return True
+        limits = np.iinfo(dtype)
+        return int(array.min()) >= limits.min and int(array.max()) <= limits.max
+    return bool(np.can_cast(array.dtype, dtype, "same_kind"))
+
+
+def _got(array: Array) -> str:
+    """What was found where a Python value does not fit."""
+    if array.dtype.kind in "iu":
+        return f"got integers from {array.min()} to {array.max()}"
+    return "got what is no array of numbers" if array.dtype.kind == "O" else f"got {array.dtype}"
 
 
 def check_shape(t: Tensor, value: Array) -> None:

@@ -126,6 +126,8 @@ class Graph:
         place = here()
         if self._finalized:
             raise quoted(GraphError(f"the graph '{self.name}' is finalized and cannot change"), place)
+        if not isinstance(name, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise quoted(GraphError(f"{name!r} is not a valid name of an operation"), place)
         self._check_graph(inputs, place)
         name = name[:-1] if name and name.endswith("/") else self.unique_name(name or type_)
         if not _OP_NAME.match(name):
@@ -241,7 +243,8 @@ class Graph:
 
         None and "" lead back to the root; a name that ends in ``/`` is taken as it is.
         """
-        if name and not (_SCOPE_NAME if self._scope else _OP_NAME).match(name):
+        pattern = _SCOPE_NAME if self._scope else _OP_NAME
+        if name and not (isinstance(name, str) and pattern.match(name)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise quoted(GraphError(f"'{name}' is not a valid name of a scope"), here())
         before = self._scope
         if not name:

@@ -166,6 +166,8 @@ class Session:
         interpret: bool = False,
     ) -> None:
         self.graph = graph or get_default_graph()
+        if config is not None and not isinstance(config, ConfigProto):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise GraphError(f"expected config=tf.ConfigProto(...), got {type(config).__name__}")
         self.config = config or ConfigProto()
         self.compilations = 0
         """How many signatures have been compiled."""

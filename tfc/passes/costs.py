@@ -136,7 +136,8 @@ class Costs:
                 raise ValueError(f"unknown entry {next(iter(said))!r}")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             help = '{"devices": {...}, "links": {...}, "kernels": [{"nodes": [...], "seconds": {"CPU": 0.001}}]}'
-            raise OptionError(f"the costs are not understood: {error!r}", help=help) from None
+            why = f"a kernel lacks {error}" if isinstance(error, KeyError) else error
+            raise OptionError(f"the costs are not understood: {why}", help=help) from None
         return cls(devices, links, kernels)
 
     def share_out(self, ops: Sequence[Operation]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfc.errors import ArtifactError
+
 LINE = 64
 """Bytes of a line of the caches."""
 
@@ -23,7 +25,10 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], large: int = LARGE) -> N
         size *= extent
     if size < large:
         return np.empty(shape, dtype)
-    block = np.empty(size + LINE, np.uint8)
+    try:
+        block = np.empty(size + LINE, np.uint8)
+    except (MemoryError, ValueError):  # too much for the machine, or for an array of numpy
+        raise ArtifactError(f"out of memory: an output of shape {list(shape)} has {size:,} bytes") from None
     start = -block.ctypes.data % LINE
     return block[start : start + size].view(dtype).reshape(shape)
 

@@ -15,18 +15,19 @@ A primitive has ``value_at``, a composite ``decompose``, a state operation neith
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
-from xdsl.dialects.builtin import DenseArrayBase, UnrankedTensorType, i64
+from xdsl.dialects.builtin import DenseArrayBase, TensorType, UnrankedTensorType, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import IRDLOperation, traits_def
 from xdsl.traits import MemoryEffect, Pure
 
 from tfc.dialects.definition import define, is_plain
-from tfc.dialects.tfc.types import Array, agrees, element
+from tfc.dialects.tfc.types import SMALL_ENOUGH, Array, agrees, check_countable, dtype_of, element
 from tfc.dims import Dim
 from tfc.errors import require
 
@@ -133,7 +134,11 @@ class TensorOp(IRDLOperation, ABC):
         """`infer`, or unranked tensors where the rank of an operand is not known."""
         if any(isinstance(o.type, UnrankedTensorType) for o in self.operands):
             return [UnrankedTensorType(e) for e in self.infer_elements()]
-        return self.infer()
+        types = self.infer()
+        for type_ in types:
+            if isinstance(type_, TensorType) and math.prod(sizes := type_.get_shape()) > SMALL_ENOUGH:
+                check_countable(sizes, dtype_of(type_.element_type).itemsize)
+        return types
 
     @abstractmethod
     def infer(self) -> Sequence[Attribute]:

@@ -44,6 +44,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
 from tfc.dims import Dim, Expr, parse
+from tfc.errors import GraphError
 
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[Dim, ...]
@@ -199,6 +200,22 @@ def is_static(shape: Sequence[Dim]) -> bool:
     return all(isinstance(d, int) for d in shape)
 
 
+def check_countable(sizes: Sequence[int], itemsize: int) -> None:
+    """Refuse a tensor whose bytes 64 bits cannot count; an extent that is not known counts as 1.
+
+    Raises:
+        GraphError: it has more.
+    """
+    if math.prod(d for d in sizes if d != DYNAMIC_INDEX) * itemsize > _MOST_BYTES:
+        raise GraphError(f"a tensor of shape {list(sizes)} has more bytes than 64 bits can count")
+
+
+_MOST_BYTES = 2**63 - 1
+
+SMALL_ENOUGH = 2**59
+"""So many elements can be counted, whatever they are."""
+
+
 _assumed: ContextVar[list[tuple[Dim, Dim]] | None] = ContextVar("assumed", default=None)
 
 
@@ -340,7 +357,9 @@ class LiteralAttr(Data[Literal]):
 
     @classmethod
     def splat(cls, value: Any, dtype: Any, shape: Sequence[int] = ()) -> LiteralAttr:
-        return cls(Literal(np.broadcast_to(np.asarray(value, dtype), tuple(shape))))
+        one = np.asarray(value, dtype)
+        check_countable(shape, one.itemsize)
+        return cls(Literal(np.broadcast_to(one, tuple(shape))))
 
     @classmethod
     def of(cls, array: Array) -> LiteralAttr:

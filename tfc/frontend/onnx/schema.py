@@ -122,7 +122,8 @@ def check_operands(name: str, definition: Definition, types: Sequence[str | None
         types: as in `TYPE_NAMES`; None where an optional operand is left out.
     """
     if not definition.min_input <= len(types) <= definition.max_input:
-        expected = f"{definition.min_input} to {definition.max_input}"
+        few, many = definition.min_input, definition.max_input
+        expected = f"{few} to {many}" if few < many else str(few)
         raise ModelFileError(f"{name}: expected {expected} inputs, got {len(types)}")
     operands = _operands(definition)
     bound: dict[str, str] = {}
