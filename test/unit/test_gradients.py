@@ -34,7 +34,7 @@ static forms where the amounts are known."""
 
 FLAT = (
     "tfc.and", "tfc.arg_reduce", "tfc.argsort", "tfc.bitcast", "tfc.ceil", "tfc.compare", "tfc.floor", "tfc.floordiv",
-    "tfc.is_finite", "tfc.is_inf", "tfc.is_nan", "tfc.merge_runs", "tfc.not", "tfc.or", "tfc.round", "tfc.shape_of",
+    "tfc.is_finite", "tfc.is_inf", "tfc.is_nan", "tfc.merge_runs", "tfc.not", "tfc.or", "tfc.radix_pass", "tfc.round", "tfc.shape_of",
     "tfc.shift_left", "tfc.shift_right", "tfc.sign", "tfc.window_arg_max", "tfc.xor",
 )  # fmt: skip
 """Operations that say that their result moves in steps."""

@@ -43,6 +43,22 @@ def test_the_graph_sorts(session: Any) -> None:
     assert inside.tolist() == [n < 3 for n in larger]
 
 
+@pytest.mark.parametrize("count", [32, 33, 4097, (1 << 17) + 5])
+@pytest.mark.parametrize("kind", [np.float32, np.int64])
+def test_long_rows_are_sorted_by_bits_and_merged(count: int, kind: Any) -> None:
+    """Equal elements, NaN and both zeros, at the lengths at which the way to sort changes."""
+    rng = np.random.default_rng(count)
+    values = rng.integers(-50, 50, (2, count)).astype(kind) * kind(1 << 30)
+    values[0] += rng.integers(-(2**30), 2**30, count).astype(kind)
+    if kind is np.float32:
+        values[1, ::7], values[1, 1::7], values[1, 2::7] = np.nan, -0.0, 0.0
+    x = tf.placeholder(kind, [2, count])
+    up, down = tf.Session().run([tf.argsort(x), tf.argsort(x, direction="DESCENDING")], {x: values})
+    assert np.array_equal(up, np.argsort(values, 1, kind="stable"))
+    turned = np.argsort(values[:, ::-1], 1, kind="stable")[:, ::-1]
+    assert np.array_equal(down, count - 1 - turned)
+
+
 def test_mistakes_of_sorting() -> None:
     x = tf.placeholder(tf.float32, [3])
     for make, words in (

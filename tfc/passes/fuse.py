@@ -45,6 +45,7 @@ from tfc.dialects.tfc.indexing import groups as dim_groups
 from tfc.dialects.tfc.merge import MergeRunsOp
 from tfc.dialects.tfc.packed import ContractOp
 from tfc.dialects.tfc.pointwise import HALVES
+from tfc.dialects.tfc.radix import RadixPassOp
 from tfc.dialects.tfc.reduce import ArgReduceOp, CumulativeOp, ReduceOp
 from tfc.dialects.tfc.shape import (
     BroadcastOp,
@@ -319,7 +320,7 @@ def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
     direct = next((WHOLE[kind] for u in users if (kind := _kind(u)) in WHOLE), None)
     if direct is not None:
         return f"{direct} reads its operands from memory"
-    if _kind(op) in ("scatter", "running", "merge", "attention"):
+    if _kind(op) in ("scatter", "running", "merge", "radix", "attention"):
         return "its kernel goes through its operands, not through its result"
     if len(home.members) >= MAX_OPERATIONS:
         return f"the kernel has {MAX_OPERATIONS} operations: more live values than this spill"
@@ -341,7 +342,7 @@ def refusal(op: Operation, users: Sequence[Operation], home: Group) -> str:
 
 WHOLE = {
     "contraction": "a contraction", "scatter": "a sum by position", "running": "a running sum", "merge": "a pass of a sort",
-    "attention": "an attention",
+    "radix": "a pass of a sort", "attention": "an attention",
 }  # fmt: skip
 """Kinds of kernels that read their operands as they stand in memory, in words."""
 
@@ -356,6 +357,8 @@ def _kind(op: Operation) -> str:
         return "running"
     if isinstance(op, MergeRunsOp):
         return "merge"
+    if isinstance(op, RadixPassOp):
+        return "radix"
     # Halves are summed in f32, which a nest does in registers, and so does the kernel of a GPU.
     wide = isinstance(op, SegmentSumOp) and (dtype_of(element(op.data)) not in HALVES or memory_of(op) != "")
     return "scatter" if wide else "nest"

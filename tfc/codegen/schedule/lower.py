@@ -8,6 +8,7 @@ from tfc.codegen.schedule.attention import lower_attention
 from tfc.codegen.schedule.contraction import lower_contraction
 from tfc.codegen.schedule.merge import lower_merge
 from tfc.codegen.schedule.nest import lower_nest
+from tfc.codegen.schedule.radix import lower_radix
 from tfc.codegen.schedule.running import lower_running
 from tfc.codegen.schedule.scatter import lower_scatter
 from tfc.dialects import kernel
@@ -22,6 +23,7 @@ GENERATORS = {
     "scatter": lower_scatter,
     "running": lower_running,
     "merge": lower_merge,
+    "radix": lower_radix,
 }
 
 

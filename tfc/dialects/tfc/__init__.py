@@ -23,6 +23,7 @@ from tfc.dialects.tfc import (
     normalize,
     packed,
     pieces,
+    radix,
     random,
     reduce,
     select,
@@ -43,7 +44,7 @@ from tfc.dialects.tfc.types import ControlType, DimsAttr, LiteralAttr, ResourceT
 
 FAMILIES = (
     elementwise, arithmetic, select, activation, constant, shape, pieces, gather, dynamic, reduce, window, attention,
-    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, merge, sort, fusion,
+    contraction, packed, nn, normalize, image, gradient, convolution_gradient, random, state, control, merge, radix, sort, fusion,
     transfer,
 )  # fmt: skip
 """The files of operations; importing one enters its operations in `OPERATIONS`."""

@@ -9,8 +9,8 @@
 
 ``kind`` names the generator: ``nest`` (one loop nest, elements computed on demand),
 ``contraction`` (one ``tfc.contract`` and elementwise operations on its result), ``scatter`` (one
-``tfc.segment_sum``), ``running`` (one ``tfc.cumulative``), ``merge`` (one ``tfc.merge_runs``) or ``attention`` (one
-``tfc.attention``).
+``tfc.segment_sum``), ``running`` (one ``tfc.cumulative``), ``merge`` (one ``tfc.merge_runs``), ``radix`` (one
+``tfc.radix_pass``) or ``attention`` (one ``tfc.attention``).
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ from tfc.dialects.tfc.fusion import YieldOp
 from tfc.dialects.tfc.gather import GatherElementsOp
 from tfc.dialects.tfc.merge import MergeRunsOp
 from tfc.dialects.tfc.pointwise import HALVES
+from tfc.dialects.tfc.radix import RadixPassOp
+from tfc.dialects.tfc.transfer import memory_of
 from tfc.dialects.tfc.types import (
     Array,
     Tensor,
@@ -40,6 +42,12 @@ from tfc.dialects.tfc.types import (
     tensor_type,
 )
 from tfc.errors import require
+
+RUN = 1 << 17
+"""Elements that passes over bits sort at once: what they read and write stays in the second cache or the third."""
+
+SHORT = 32
+"""Rows up to this length are merged: counters for all values of some bits would take longer than the elements."""
 
 LOWER = (1 << 32) - 1
 """The bits of the lower half of an i64."""
@@ -53,8 +61,9 @@ class ArgsortOp(TensorOp):
 
     (C1) ``axis`` is one of the dims, and its extent is a number below ``2**30``.
 
-    It is a merge sort, as a loop over its ``log2(n)`` passes, of integers whose upper half is the key and whose
-    lower half the place. Keys of 64 bits are sorted by their lower halves first, then by the upper.
+    It sorts integers whose upper half is the key and whose lower half the place: on a CPU long rows by passes over
+    some bits of the key, in runs of `RUN` elements that are merged then; on a GPU, and short rows, by merging alone, as
+    a loop over ``log2(n)`` passes. Keys of 64 bits are sorted by their lower halves first, then by the upper.
 
     Source: ``tf.argsort``.
     """
@@ -96,7 +105,7 @@ class ArgsortOp(TensorOp):
         found: SSAValue | None = None
         for keys in _keys(f, moved, self.descending is not None):
             turned = keys if found is None else emit(GatherElementsOp(keys, found, rank - 1))
-            places = _places(emit, turned)
+            places = _places(emit, turned, memory_of(self) == "")
             found = places if found is None else emit(GatherElementsOp(found, places, rank - 1))
         assert found is not None, "there is a key"
         back = [order.index(d) for d in range(rank)]
@@ -144,21 +153,33 @@ def _keys(f: Formula, x: SSAValue, descending: bool) -> list[SSAValue]:
     return [lower, f.emit(ShiftRightOp(x, splat_like(f.emit, x, 32)))]
 
 
-def _places(emit: Emit, keys: SSAValue) -> SSAValue:
+def _places(emit: Emit, keys: SSAValue, on_cpu: bool) -> SSAValue:
     """The places of keys of 32 bits, sorted by key, and by place where keys are equal."""
     f, shape = Formula(emit), shape_of(keys)
     count, last = shape[-1], len(shape) - 1
     assert isinstance(count, int), "(C1)"
     upper = f.emit(ShiftLeftOp(keys, splat_like(emit, keys, 32)))
     packed = emit(OrOp(upper, emit(IotaOp(list(shape), i64, last))))
-    if count > 1:
-        packed = _merged(emit, packed, count)
+    start = 1
+    if count > SHORT and on_cpu:
+        packed, start = _in_runs(emit, packed, count), RUN
+    if count > start:
+        packed = _merged(emit, packed, count, start)
     return emit(AndOp(packed, splat_like(emit, packed, LOWER)))
 
 
-def _merged(emit: Emit, x: SSAValue, count: int) -> SSAValue:
-    """The rows of ``x``, sorted."""
-    start = splat(emit, [], 1, i32)
+def _in_runs(emit: Emit, x: SSAValue, count: int) -> SSAValue:
+    """The rows of ``x`` in runs of `RUN`, each sorted by the upper halves, whose signs count."""
+    sign = splat_like(emit, x, -1 << 63)
+    x = emit(XorOp(x, sign))
+    for shift, bits in ((32, 11), (43, 11), (54, 10)) if count > 4096 else ((32, 8), (40, 8), (48, 8), (56, 8)):
+        x = emit(RadixPassOp(x, RUN, shift, bits))
+    return emit(XorOp(x, sign))
+
+
+def _merged(emit: Emit, x: SSAValue, count: int, first: int) -> SSAValue:
+    """The rows of ``x``, which is sorted in runs of ``first``, sorted."""
+    start = splat(emit, [], first, i32)
     types = [start.type, x.type]
     asked, body = Block(arg_types=types), Block(arg_types=types)
     more, inner = _into(asked), _into(body)

@@ -26,3 +26,20 @@ func.func @merge_runs_c1(%a0: tensor<3xi32>, %a1: tensor<i32>) {
   %1 = tfc.merge_runs %a0 runs %a1 : tensor<3xi32>, tensor<i32> -> tensor<3xi32>
   func.return
 }
+
+// -----
+
+// A counter for each value of the bits needs a number of elements.
+// CHECK: error: 'tfc.radix_pass' (C1): expected i64 of rank 1 or more, whose last extent is a number, got tensor<3xi32>
+func.func @radix_pass_c1(%a0: tensor<3xi32>) {
+  %1 = tfc.radix_pass %a0 runs 3 bits 0 + 8 : tensor<3xi32> -> tensor<3xi32>
+  func.return
+}
+
+// -----
+
+// CHECK: error: 'tfc.radix_pass' (C2): expected a run and 1 to 12 of 64 bits, got run 3, bits 60 + 8
+func.func @radix_pass_c2(%a0: tensor<3xi64>) {
+  %1 = tfc.radix_pass %a0 runs 3 bits 60 + 8 : tensor<3xi64> -> tensor<3xi64>
+  func.return
+}

@@ -20,6 +20,7 @@ GENERATORS = {
     "scatter": lower_scatter,
     "running": lower_running,
     "merge": lower_nest,  # each element finds its place of its own, in as many steps as its run has bits
+    "radix": lower_nest,
 }
 """What writes the kernel of each kind of fusion."""
 
