@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from xdsl.ir import Operation, SSAValue
 
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.schedule import nest as generator
 from tfc.dialects.tfc import Tfc
 from tfc.dialects.tfc.base import OPERATIONS, Sample
 from tfc.dialects.tfc.constant import ConstantOp
@@ -208,6 +209,31 @@ def test_transposes(shape: tuple[int, ...], perm: tuple[int, ...], dtype: Any, c
     runner = nest([tensor_type(shape, kind), tensor_type(turned, kind)], added, Target.parse(None, cpu))
     assert ("kernel.transpose" in str(runner.kernel)) is (np.dtype(dtype).itemsize > 1)
     np.testing.assert_array_equal(runner(x, y, pieces=2)[0], x.transpose(perm) + y)
+
+
+@pytest.mark.parametrize(
+    ("shape", "perm", "turns"),
+    [
+        ((5, 3, 16), (1, 0, 2), True),
+        ((2, 5, 3, 40), (2, 0, 1, 3), True),
+        ((3, 2, 4, 33), (2, 1, 0, 3), True),
+        ((5, 3, 15), (1, 0, 2), False),  # runs of less than a line
+        ((3, 65, 16), (0, 1, 2), False),
+        ((2, 3, 65, 16), (2, 0, 1, 3), False),  # 65 places would be written in turn
+    ],
+)
+def test_what_moves_in_runs_is_read_in_order(
+    shape: tuple[int, ...], perm: tuple[int, ...], turns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+    def made() -> Runner:
+        return nest([tensor_type(shape, F32)], lambda e, x: e(TransposeOp(x, perm)), Target.parse(None, "x86-64-v3"))
+
+    runner = made()
+    np.testing.assert_array_equal(runner(x, pieces=2)[0], x.transpose(perm))
+    monkeypatch.setattr(generator, "STREAMS", 0)
+    assert (str(made().kernel) != str(runner.kernel)) is turns
 
 
 def test_a_transpose_behind_a_guard_reads_only_what_is_there() -> None:
