@@ -33,7 +33,7 @@ from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import Axis, ContractOp
 from tfc.dialects.tfc.shape import BroadcastOp, PadOp, ReshapeOp
 from tfc.dialects.tfc.transfer import DEVICE
-from tfc.dialects.tfc.types import Array, element_of, tensor_type
+from tfc.dialects.tfc.types import Array, element_of, shape_of, tensor_type
 from tfc.dims import Dim, evaluate, symbol
 from tfc.errors import OptionError
 from tfc.passes.pipeline import run_pipeline
@@ -173,6 +173,13 @@ def test_long_sums_are_cut() -> None:
     module = check(MATMUL, numbers(16, 8192, dtype=BF16), numbers(8192, 16, dtype=BF16))
     (op,) = [o for o in module.walk() if isinstance(o, ContractOp)]
     assert str(element_of(np.dtype(np.float32))) in str(op.result.type)
+
+
+def test_long_sums_of_several_products_are_cut() -> None:
+    module = check(lambda x, w: DotOp(x, w, [0], [0], [2], [1]), numbers(3, 16, 4096), numbers(3, 4096, 24))
+    (op,) = [o for o in module.walk() if isinstance(o, ContractOp)]
+    pieces, *rest = shape_of(op.result)
+    assert (pieces > 1, rest) == (True, [3, 16, 24])
 
 
 def test_epilogue() -> None:

@@ -319,7 +319,7 @@ def blocked(op: Contraction, found: Sum, target: GpuTarget, emit: Emit, allow_tf
     stride = 1 if found.stride is None else found.stride
     problem = Problem(found.rows, found.columns, found.depth, product(a.extent for a in found.own))
     own = blocks.product_kind(kind, target, tf32=bool(precision))
-    pieces = 1 if found.own else blocks.pieces(problem, found.inner[0].extent, own, target)
+    pieces = blocks.pieces(problem, found.inner[0].extent, own, target)
     low: Sequence[int] = ()
     if any(found.low) or any(found.high):
         if (inside := in_window(op, found)) is not None:
