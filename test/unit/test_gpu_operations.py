@@ -26,9 +26,6 @@ from tfc.runtime import cuda
 REGISTERS, SHARED = 255, 48 << 10
 """What a thread has of registers, and a block of shared memory that is declared."""
 
-FROM_NOTHING = ("tfc.iota",)
-"""Operations without operands, which placement leaves on the host unless something there asks for another device."""
-
 
 @pytest.fixture(autouse=True, scope="module")
 def driver() -> Iterator[Driver]:
@@ -49,7 +46,7 @@ def gpu(driver: Driver) -> Driver:
 def check(name: str, samples: Sequence[Sample], types: Sequence[Attribute] | None = None) -> None:
     program, arrays, want = program_of(samples, types)
     elsewhere = [k.sym_name.data for k in program.kernels if k.target.data != "gpu"]
-    assert not elsewhere or name in FROM_NOTHING, "all of it runs on the GPU"
+    assert not elsewhere, "all of it runs on the GPU"
     for k, (got, array) in enumerate(zip(load(program).run(arrays), want, strict=True)):
         close(np.asarray(got), array, max(samples[min(k, len(samples) - 1)].tolerance, 4e-6), f"{name}, result {k}")
 

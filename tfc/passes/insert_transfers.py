@@ -75,9 +75,10 @@ class InsertTransfers(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in op.ops:
             if isinstance(function, FuncOp) and function.body.blocks:
-                if {FIRST_CPU} >= {o.attributes[DEVICE] for o in function.walk() if DEVICE in o.attributes}:
-                    continue
-                _Partition.of(function, self.lossy).block(function.body.block)
+                partition = _Partition.of(function, self.lossy)
+                devices = {o.attributes[DEVICE] for o in function.walk() if DEVICE in o.attributes}
+                if devices | {*partition.results, *partition.places.values()} != {FIRST_CPU}:
+                    partition.block(function.body.block)
 
 
 @dataclass
