@@ -19,7 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,8 @@ def cases(small: bool) -> Iterator[Case]:
         yield of_rows("softmax", kind, rows, columns)
         yield of_rows("layer-norm", kind, rows, columns)
         yield attention(kind, *((2, 40, 16) if small else (16, 2048, 64)))
+        yield decoding(kind, *((2, 300, 16) if small else (64, 8192, 128)))
+        yield vector(kind, *((300, 40) if small else (8192, 8192)))
     yield from of_networks(small)
 
 
@@ -136,8 +138,23 @@ def of_rows(what: str, kind: str, rows: int, columns: int) -> Case:
     return Case(name, kind, draw(kind, (rows, columns)), graph, torch_, jax_, reference, moved=2.0 * size * rows * columns)
 
 
-def attention(kind: str, heads: int, tokens: int, width: int) -> Case:
-    """Scaled dot-product attention of one item, without a mask."""
+def vector(kind: str, rows: int, columns: int) -> Case:
+    """A vector times a matrix: a layer for one token."""
+    size = KINDS[kind].itemsize
+    return Case(
+        f"vector-{kind}-{rows}x{columns}", kind, draw(kind, (1, rows), (rows, columns)), tf.matmul, lambda t, x, y: t.matmul(x, y),
+        lambda j, x, y: j.numpy.matmul(x, y), lambda x, y: x @ y, moved=float(size) * rows * columns,
+    )  # fmt: skip
+
+
+def decoding(kind: str, heads: int, tokens: int, width: int) -> Case:
+    """Attention of one new token to all before it: keys and values are read once."""
+    one, moved = attention(kind, heads, tokens, width, rows=1), 2.0 * KINDS[kind].itemsize * heads * tokens * width
+    return replace(one, name=f"decoding-{kind}-{heads}x{tokens}x{width}", flops=0, moved=moved)
+
+
+def attention(kind: str, heads: int, tokens: int, width: int, rows: int = 0) -> Case:
+    """Scaled dot-product attention of one item, without a mask, of all tokens or of some ``rows``."""
     shape, scale = (1, heads, tokens, width), width**-0.5
 
     def graph(q: Any, k: Any, v: Any) -> Any:
@@ -152,7 +169,7 @@ def attention(kind: str, heads: int, tokens: int, width: int) -> Case:
         return j.nn.softmax(q @ j.numpy.swapaxes(k, -1, -2) * scale, -1) @ v
 
     return Case(
-        f"attention-{kind}-{heads}x{tokens}x{width}", kind, draw(kind, shape, shape, shape), graph,
+        f"attention-{kind}-{heads}x{tokens}x{width}", kind, draw(kind, (1, heads, rows or tokens, width), shape, shape), graph,
         lambda t, q, k, v: t.nn.functional.scaled_dot_product_attention(q, k, v), jax_, reference,
         flops=4.0 * heads * tokens**2 * width,
     )  # fmt: skip
@@ -238,7 +255,7 @@ def of_jax(case: Case, inputs: Sequence[Array]) -> Run:
     assert case.jax is not None, "workloads have no form for jax on a GPU"
     held = [jax.device_put(a) for a in inputs]
     compute = jax.jit(lambda *values: case.jax(jax, *values))  # pyright: ignore[reportOptionalCall]
-    return lambda: compute(*held).block_until_ready()
+    return lambda: compute(*held)
 
 
 def peers(case: Case) -> dict[str, Callable[[Sequence[Array]], Run]]:
@@ -292,14 +309,14 @@ def device_time(run: Run) -> float:
     return _median(taken)
 
 
-def wall_time(run: Run, wait: Callable[[], object]) -> float:
+def wall_time(run: Run, wait: Callable[[Any], object]) -> float:
     """Seconds of one run, of libraries with streams of their own: begun one after the other, waited for once."""
 
     def taken(runs: int) -> float:
-        start = time.perf_counter()
+        start, result = time.perf_counter(), None
         for _ in range(runs):
-            run()
-        wait()
+            result = run()
+        wait(result)
         return time.perf_counter() - start
 
     return _median(taken)
@@ -319,13 +336,13 @@ def copy_rate() -> float:
     return 2 * size / device_time(lambda: driver.call("cuMemcpyDtoDAsync_v2", y.address, x.address, size, _stream()))
 
 
-def waiting(name: str) -> Callable[[], object]:
-    """What waits for a peer's runs."""
+def waiting(name: str) -> Callable[[Any], object]:
+    """What waits for a peer's runs, by what the last one gave."""
     if name.startswith("torch"):
         import torch
 
-        return torch.cuda.synchronize
-    return lambda: None  # jax has waited for each
+        return lambda _: torch.cuda.synchronize()
+    return lambda result: result.block_until_ready()
 
 
 # Figures
