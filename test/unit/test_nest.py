@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from tfc.codegen.schedule import nest as generator
 from tfc.dialects.tfc import Tfc
 from tfc.dialects.tfc.base import OPERATIONS, Sample
 from tfc.dialects.tfc.constant import ConstantOp
-from tfc.dialects.tfc.elementwise import AddOp, DivOp, ExpOp, MulOp, SubOp
+from tfc.dialects.tfc.elementwise import AddOp, DivOp, ExpOp, MulOp, SubOp, TanhOp
 from tfc.dialects.tfc.gather import GatherOp
 from tfc.dialects.tfc.reduce import ReduceOp
 from tfc.dialects.tfc.shape import BroadcastOp, ConcatOp, PadOp, SliceOp, TransposeOp
@@ -159,6 +160,27 @@ def test_a_row_lies_in_the_result_where_that_is_overwritten_last() -> None:
     assert "kernel.scratch" not in str(runner.kernel)
     assert str(runner.kernel).count("math.exp") == 1
     assert runner.kernel.in_place is None
+
+
+@pytest.mark.parametrize(("costly", "registers"), [(2, 4), (3, 2)])
+def test_busy_loops_have_fewer_vectors_and_ask_ahead(costly: int, registers: int) -> None:
+    """The only loop over a row asks for the next row, where that is not what it waits for."""
+
+    def total(e: Build, x: SSAValue) -> SSAValue:
+        for _ in range(costly):
+            x = e(TanhOp(x))
+        return e(ReduceOp(x, "sum", [1]))
+
+    x = np.random.default_rng(1).normal(0, 2, (3, 515)).astype(np.float32)
+    want = x.astype(np.float64)
+    for _ in range(costly):
+        want = np.tanh(want)
+    target = Target.parse()
+    runner = nest([tensor_type(x.shape, F32)], total, target)
+    np.testing.assert_allclose(runner(x)[0], want.sum(1), rtol=1e-5, atol=1e-3)
+    width = registers * target.vector_bits // 32
+    assert set(re.findall(r"math.tanh %\d+ : vector<(\d+)xf32>", str(runner.kernel))) == {str(width)}
+    assert ("kernel.prefetch" in str(runner.kernel)) == (costly == 3)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

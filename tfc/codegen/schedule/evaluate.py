@@ -59,11 +59,13 @@ AHEAD = range(1024, 32 * 1024)
 class Evaluator:
     """Emits elements of the values of one fusion region into an `Emitter`."""
 
-    def __init__(self, emitter: Emitter, buffers: dict[SSAValue, SSAValue], widest: int) -> None:
+    def __init__(self, emitter: Emitter, buffers: dict[SSAValue, SSAValue], widest: int, busy: bool = False) -> None:
         self.e = emitter
         self.buffers = buffers
         self.widest = widest
         """Lanes of the widest vector that is worth using."""
+        self.busy = busy
+        """Whether the first loop over a row computes longer than it waits for memory."""
         self.bound: dict[SSAValue, Callable[[Index], SSAValue]] = {}
         """Values that a generator computes itself (the result of a contraction)."""
         self.kept: dict[SSAValue, Row] = {}
@@ -331,7 +333,7 @@ class Evaluator:
         return self.e(kernel.LoadOp(buffer, at, result, lane_stride=step, mask=lane.mask))
 
     def prefetch(self, buffer: SSAValue, stored: Attribute, offset: Dim, lane: Lanes) -> None:
-        """Ask for the same place of the next row, in the second loop that walks a row.
+        """Ask for the same place of the next row, in the second loop that walks a row, or the first where that is busy.
 
         The first loop waits for memory, the second has the row in the cache and leaves memory idle.
         """
@@ -341,7 +343,8 @@ class Evaluator:
             loops.append(lane.variable)
         bytes_of = max(8, stored.bitwidth) // 8 if isinstance(stored, FixedBitwidthType) else 8
         step, lines = factor(offset, self.ahead), lane.width * bytes_of // kernel.LINE
-        if loops.index(lane.variable) == 1 and isinstance(step, int) and step * bytes_of in AHEAD and lines:
+        turn = 0 if self.busy else 1
+        if loops.index(lane.variable) == turn and isinstance(step, int) and step * bytes_of in AHEAD and lines:
             self.e(kernel.PrefetchOp(buffer, self.e.index(offset + step), lines))
 
     def store(
