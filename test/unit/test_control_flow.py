@@ -532,6 +532,19 @@ def test_constants_that_fail_do_so_where_they_run(interpret: bool) -> None:
             session.run(rows)
 
 
+def test_extents_that_depend_on_values_are_refused_where_they_arise() -> None:
+    x, shape = tf.placeholder(tf.float32, [None]), tf.placeholder(tf.int32, [2])
+    grown = tf.while_loop(
+        lambda a: tf.size(a) < 10, lambda a: tf.concat([a, a], 0), [x], shape_invariants=[tf.TensorShape([None])]
+    )
+    for y, name in ((grown, "tfc.while"), (tf.reshape(x, shape), "tfc.dynamic_reshape")):
+        feeds = {x: [1.0], shape: [1, 1]} if y is not grown else {x: [1.0]}
+        expected = rf"test_control_flow.py:\d+ .*'{name}': expected extents that follow from those of the inputs"
+        with pytest.raises(GraphError, match=expected), tf.Session() as session:
+            session.run(y, feeds)
+        assert tf.Session(interpret=True).run(y, feeds).size
+
+
 def test_a_misused_tensor_is_an_error_at_its_line() -> None:
     x = tf.placeholder(tf.float32, [2], name="x")
     for use in (bool, len, list, np.asarray):

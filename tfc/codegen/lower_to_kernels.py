@@ -33,6 +33,7 @@ from xdsl.rewriter import Rewriter
 from tfc.codegen.cpu.targets import Target
 from tfc.codegen.gpu.targets import GpuTarget
 from tfc.codegen.known import KnownKernels
+from tfc.codegen.schedule.gpu.row import lower_row
 from tfc.codegen.schedule.lower import lower_fusion
 from tfc.devices import Device
 from tfc.dialects import host, kernel
@@ -53,6 +54,7 @@ from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp
 from tfc.dialects.tfc.state import AssignOp, GateOp, JoinOp, ReadOp, VariableOp
 from tfc.dialects.tfc.transfer import DEVICE, RecvOp, SendOp, SentType, memory_of
 from tfc.dialects.tfc.types import (
+    UNKNOWN_DIM,
     LiteralAttr,
     ResourceType,
     TensorType,
@@ -62,7 +64,7 @@ from tfc.dialects.tfc.types import (
     tensor_type,
 )
 from tfc.dims import Dim, names, symbol
-from tfc.errors import OptionError
+from tfc.errors import GraphError, OptionError
 from tfc.location import describe, stamp
 
 ALIGNMENT = 64
@@ -196,6 +198,7 @@ class _Lowering:
             self.lower(op)
 
     def lower(self, op: Operation) -> None:
+        _require_extents(op)
         match op:
             case ConstantOp() | BroadcastOp() if UNREAD in op.attributes:
                 self.fresh(op.results[0], op)
@@ -353,6 +356,11 @@ class _Lowering:
     def update_row(self, op: UpdateRowOp) -> None:
         made = self.fresh(op.result, op)
         self.copy(self.buffer(op.array), made, op.result.type, op)
+        if host.memory_of(made) != host.HOST:
+            function = self.kernels[op] = lower_row(op, f"update_row_{len(self.kernels)}")
+            reads = [made, self.buffer(op.index), self.buffer(op.value)]
+            self.emit(host.LaunchOp(function.sym_name.data, reads, [made]), op)
+            return
         place = self.emit(self.row_of(made, op, op.array, op.index), op)
         self.copy(self.buffer(op.value), place, op.value.type, op)
 
@@ -455,6 +463,22 @@ def _root(buffer: SSAValue) -> SSAValue:
 
 
 _NOTHING: SSAValue = None  # pyright: ignore # of operations without a result
+
+
+def _require_extents(op: Operation) -> None:
+    """Refuse an operation whose results have extents that nobody knows before they are computed.
+
+    Raises:
+        GraphError: it has one.
+    """
+    for result in op.results:
+        if isinstance(result.type, TensorType) and UNKNOWN_DIM in shape_of(result):
+            shape = ", ".join("?" if d == UNKNOWN_DIM else str(d) for d in shape_of(result))
+            raise GraphError(
+                f"'{op.name}': expected extents that follow from those of the inputs, got ({shape}), which depends on values",
+                where=describe(op.location),
+                help="compiled code knows all extents before it runs; tf.Session(interpret=True) runs this, slowly",
+            )
 
 
 def _too_early(before: str, reason: str) -> OptionError:
