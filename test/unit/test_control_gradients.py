@@ -7,8 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from xdsl.dialects.builtin import f32
+from xdsl.ir import Block, Operation
 
 import tfc as tf
+from tfc.dialects.tfc.contraction import DotOp
+from tfc.dialects.tfc.elementwise import AddOp, MulOp
+from tfc.dialects.tfc.fusion import YieldOp
+from tfc.dialects.tfc.region_copy import RegionCopy
+from tfc.dialects.tfc.types import tensor_type
 from tfc.errors import GraphError
 
 RNG = np.random.default_rng(0)
@@ -357,3 +364,20 @@ def test_the_rows_of_an_array_that_is_not_filled_are_zeros() -> None:
             np.testing.assert_array_equal(some[:count], np.full((count, 300), 14))
             np.testing.assert_array_equal(some[count:], 0)
             np.testing.assert_array_equal(all_, np.full((20, 300), 21))
+
+
+def test_what_is_kept_is_the_last_that_says_it() -> None:
+    """Of a product that is read once, what elementwise work makes of it; where its sum is read twice, that sum."""
+    source = Block(arg_types=[tensor_type([2, 2], f32)] * 2)
+    x, w = source.args
+    total = AddOp(DotOp(x, w, [], [], [1], [0]), x)
+    square, double = MulOp(total, total), AddOp(total, total)
+    ops = [total.x.owner, total, square, double, YieldOp([square.result, double.result])]
+    source.add_ops([op for op in ops if isinstance(op, Operation)])
+    block = Block(arg_types=[a.type for a in source.args])
+    copy = RegionCopy(block, dict(zip(source.args, block.args, strict=True)))
+    first, second = copy.take(source)
+    one, both = AddOp(first, first).result, AddOp(first, second).result
+    assert [copy.original(v) for v in copy.wanted([one], set(), again=False)] == [square.result]
+    assert [copy.original(v) for v in copy.wanted([both], set(), again=False)] == [total.result]
+    assert copy.wanted([both], set(), again=True) == []

@@ -23,46 +23,29 @@ a copy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 from xdsl.dialects.builtin import DenseArrayBase, TensorType, i32, i64
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, OpResult, Region, SSAValue
-from xdsl.traits import is_side_effect_free
 
-from tfc.dialects.tfc.activation import ActivationOp, SquaredDifferenceOp
 from tfc.dialects.tfc.base import Emit
 from tfc.dialects.tfc.checkpoints import SLOTS, last_kept, slot_of
-from tfc.dialects.tfc.constant import ConstantOp, IotaOp, scalar_constant, splat, splat_like
+from tfc.dialects.tfc.constant import ConstantOp, scalar_constant, splat, splat_like
 from tfc.dialects.tfc.control import IfOp, RegionOp, UpdateRowOp, WhileOp, accesses, variable_of
-from tfc.dialects.tfc.differentiate import Gradient, MissingGradient, is_real, vjp
-from tfc.dialects.tfc.elementwise import AddOp, CompareOp, ElementwiseOp, MulOp, SubOp
+from tfc.dialects.tfc.differentiate import Gradient, MissingGradient, is_real
+from tfc.dialects.tfc.elementwise import AddOp, CompareOp, MulOp, SubOp
 from tfc.dialects.tfc.fusion import YieldOp
 from tfc.dialects.tfc.gather import GatherOp
-from tfc.dialects.tfc.nn import BiasAddOp
+from tfc.dialects.tfc.region_copy import RegionCopy
 from tfc.dialects.tfc.select import CastOp
 from tfc.dialects.tfc.shape import (
     BroadcastOp,
-    ConcatOp,
-    IdentityOp,
-    PadOp,
-    ReshapeOp,
-    ReverseOp,
-    ShapeOfOp,
-    SliceOp,
-    TransposeOp,
 )
-from tfc.dialects.tfc.state import GateOp, ReadOp
+from tfc.dialects.tfc.state import ReadOp
 from tfc.dialects.tfc.turns import count_of, most_turns, number, step_of
 from tfc.dialects.tfc.types import element, shape_of, tensor_type
 from tfc.dims import Dim
-
-CHEAP = (
-    ElementwiseOp, ActivationOp, SquaredDifferenceOp, BiasAddOp, ConstantOp, IotaOp, BroadcastOp, ConcatOp, IdentityOp,
-    PadOp, ReshapeOp, ReverseOp, ShapeOfOp, SliceOp, TransposeOp,
-)  # fmt: skip
-"""What costs about as much to compute again as to read."""
 
 
 def of_region(op: RegionOp, emit: Emit, gs: Sequence[Gradient], wanted: Sequence[bool]) -> Sequence[Gradient]:
@@ -105,114 +88,6 @@ def _add_to_reads(op: RegionOp, variable: str, offset: SSAValue) -> None:
                 moved.location = inner.location
                 region.block.insert_op_after(moved, inner)
                 inner.value.replace_uses_with_if(moved.result, lambda use, moved=moved: use.operation is not moved)
-
-
-# The operations of a region, once more
-
-
-@dataclass
-class _Copy:
-    """The operations of a region at the end of another block, but for their effects.
-
-    Attributes:
-        values: of each value of the region the copy.
-        kept: arguments that stand for what cannot be computed again, and what they stand for.
-        opaque: those of them that come from a branch or loop with effects.
-    """
-
-    block: Block
-    values: dict[SSAValue, SSAValue]
-    made: dict[Operation, Operation] = field(default_factory=dict[Operation, Operation])
-    kept: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
-    opaque: dict[SSAValue, Operation] = field(default_factory=dict[SSAValue, Operation])
-
-    def take(self, source: Block) -> list[SSAValue]:
-        """Copy all operations of ``source``; gives what it yields."""
-        for op in source.ops:
-            if isinstance(op, YieldOp):
-                return [self.values.get(o, o) for o in op.operands]
-            if isinstance(op, GateOp):
-                self.values[op.result] = self.values[op.value]
-            elif not is_side_effect_free(op):
-                self._stand_in(op)
-            elif any(isinstance(r.type, TensorType) for r in op.results):
-                copy = op.clone(value_mapper=self.values)
-                self.block.add_op(copy)
-                self.values.update(zip(op.results, copy.results, strict=True))
-                self.made[copy] = op
-        raise AssertionError("a region ends with a yield")
-
-    def _stand_in(self, op: Operation) -> None:
-        for result in op.results:
-            if isinstance(result.type, TensorType):
-                argument = self.block.insert_arg(result.type, len(self.block.args))
-                self.values[result] = argument
-                self.kept[argument] = result
-                if op.regions:
-                    self.opaque[argument] = op
-
-    def original(self, value: SSAValue) -> SSAValue:
-        """What ``value`` is a copy of, or stands for."""
-        if value in self.kept:
-            return self.kept[value]
-        assert isinstance(value, OpResult), "arguments are among what is kept"
-        return self.made[value.op].results[value.index]
-
-    def pull_back(
-        self, seeds: Sequence[tuple[SSAValue, Gradient]], inputs: Sequence[SSAValue], emit: Emit
-    ) -> list[Gradient]:
-        """The gradients of ``inputs`` through the copies."""
-        hidden = list(self.opaque)
-        found = vjp(list(self.made), seeds, [*inputs, *hidden], emit)
-        for argument, g in zip(hidden, found[len(inputs) :], strict=True):
-            if g is not None and any(map(is_real, self.opaque[argument].operands)):
-                raise MissingGradient("a branch or loop with effects inside of another one has no gradient")
-        return found[: len(inputs)]
-
-    def wanted(self, outs: Sequence[SSAValue], given: set[SSAValue], again: bool) -> list[SSAValue]:
-        """What has to be kept so that ``outs`` can be computed.
-
-        Args:
-            given: arguments whose values are not there by themselves.
-            again: whether all that can be computed again is.
-        """
-        found: dict[SSAValue, None] = {}
-        seen, pending = set[SSAValue](), list(outs)[::-1]
-        while pending:
-            value = pending.pop()
-            if value in seen:
-                continue
-            seen.add(value)
-            if isinstance(value, BlockArgument):
-                if value in given or value in self.kept:
-                    found[value] = None
-                continue
-            assert isinstance(value, OpResult), "a value is a result or an argument"
-            if value.op in self.made and not again and self._is_kept(value.op, given):
-                found[value] = None
-            else:
-                pending += value.op.operands[::-1]
-        return list(found)
-
-    def _is_kept(self, op: Operation, given: set[SSAValue]) -> bool:
-        if isinstance(op, RegionOp):  # one that has a gradient has further results by now
-            return len(op.results) == len(self.made[op].results)
-        if isinstance(op, GatherOp):
-            return _comes_from(op.x, given | set(self.kept))
-        return not isinstance(op, CHEAP)
-
-
-def _comes_from(value: SSAValue, arguments: set[SSAValue]) -> bool:
-    """Whether ``value`` depends on one of ``arguments``."""
-    pending, seen = [value], set[SSAValue]()
-    while pending:
-        v = pending.pop()
-        if v in arguments:
-            return True
-        if isinstance(v, OpResult) and v not in seen:
-            pending += v.op.operands
-        seen.add(v)
-    return False
 
 
 def _emitting(block: Block, like: Operation) -> Emit:
@@ -273,19 +148,19 @@ def _of_if(op: IfOp, emit: Emit, gs: Sequence[Gradient], wanted: Sequence[bool])
     inputs = list(op.inputs)
     given = [k for k, g in enumerate(gs) if g is not None]
     asked = [k for k, v in enumerate(inputs) if wanted[k + 1] and is_real(v)]
-    copies: list[_Copy] = []
+    copies: list[RegionCopy] = []
     found: list[list[Gradient]] = []
     for region in op.regions:
         block = Block(arg_types=[v.type for v in inputs])
         seeds = [block.insert_arg(cast("SSAValue", gs[k]).type, len(block.args)) for k in given]
-        copy = _Copy(block, dict(zip(region.block.args, block.args, strict=False)))
+        copy = RegionCopy(block, dict(zip(region.block.args, block.args, strict=False)))
         yielded = copy.take(region.block)
         pairs = [(yielded[k], g) for k, g in zip(given, seeds, strict=True)]
         found.append(copy.pull_back(pairs, [block.args[k] for k in asked], _emitting(block, op)))
         copies.append(copy)
     moving = [n for n in range(len(asked)) if any(f[n] is not None for f in found)]
     passed = [*inputs, *(cast("SSAValue", gs[k]) for k in given)]
-    kept: list[tuple[_Copy, SSAValue, SSAValue]] = []
+    kept: list[tuple[RegionCopy, SSAValue, SSAValue]] = []
     for copy, gradients in zip(copies, found, strict=True):
         inside = _emitting(copy.block, op)
         outs = [g if (g := gradients[n]) is not None else splat_like(inside, inputs[asked[n]], 0) for n in moving]
@@ -357,7 +232,7 @@ class _Turn:
         self.carried = [self._argument(a.type) for a in source.args[:count]]
         self.invariants = [self._argument(a.type) for a in source.args[count:]]
         arguments = [*self.carried, *self.invariants]
-        self.copy = _Copy(block, dict(zip(source.args, arguments, strict=True)))
+        self.copy = RegionCopy(block, dict(zip(source.args, arguments, strict=True)))
         yielded = self.copy.take(source)
         pairs = [(yielded[k], g) for k, g in zip(active, seeds, strict=True)]
         inputs = [k for k in range(count) if is_real(arguments[k])] + list(asked)
@@ -510,7 +385,7 @@ class _Turn:
         arguments: dict[SSAValue, SSAValue] = dict(zip((source.args[k] for k in own), states, strict=True))
         arguments[source.args[_counter(op)]] = turn
         arguments.update(zip(source.args[len(op.carried) :], block.args[len(starts) + 1 :], strict=True))
-        yielded = _Copy(block, arguments).take(source)
+        yielded = RegionCopy(block, arguments).take(source)
         emit = _emitting(block, op)
         following = emit(AddOp(turn, emit(scalar_constant(1, i64))))
         values = [yielded[k] for k in own]
