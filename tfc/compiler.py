@@ -232,13 +232,21 @@ def _image(lowered: Lowered, messages: list[str], *, assembled: bool = False) ->
     if not device_of(lowered.program):
         return None
     from tfc.codegen.gpu.assemble import assemble
-    from tfc.codegen.gpu.ptx import ptx
+    from tfc.codegen.gpu.pieces import join
+    from tfc.codegen.gpu.ptx import piece
     from tfc.codegen.gpu.targets import GpuTarget
 
     if lowered.target.pointer_bits != 64:
         raise OptionError(f"a GPU has a host of 64 bits, and {lowered.target.triple} has fewer")
     target = GpuTarget.parse(lowered.options.gpu)
-    text = ptx([k for k in lowered.kernels if k.target.data == "gpu"], target.cpu, messages)
+    functions = {k.sym_name.data: k for k in lowered.kernels if k.target.data == "gpu"}
+    known = lowered.known
+    pieces = dict(known.pieces) if known else {}
+    for name in functions.keys() - pieces.keys():
+        pieces[name] = piece(functions[name], target, messages)
+        if known:
+            known.keep_piece(functions[name], pieces[name])
+    text = join([pieces[name] for name in functions], [*functions])
     return Image(target.cpu, text, assemble(text, target.cpu) if assembled else b"")
 
 

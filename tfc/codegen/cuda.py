@@ -28,6 +28,7 @@ from tfc.codegen.interface import (
     NO_MEMORY,
     NULL_POINTER,
     VARIABLES,
+    escaped,
     function_text,
     leave_if,
     new_code,
@@ -133,7 +134,7 @@ def runtime_llvm(name: str) -> str:
         count=len(driver_api.FUNCTIONS),
         library=driver_api.LIBRARY,
         library_size=len(driver_api.LIBRARY) + 1,
-        names=_escaped(names),
+        names=escaped(names),
         names_size=len(names),
         calls="".join(_call(f) for f in driver_api.FUNCTIONS if f.name in used),
     )
@@ -152,10 +153,6 @@ def _call(function: driver_api.Function) -> str:
   ret i32 %result
 }}
 """
-
-
-def _escaped(data: bytes) -> str:
-    return "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data)
 
 
 class Layout:
@@ -219,10 +216,10 @@ def constants_text(manifest: Manifest, image: Image, layout: Layout) -> str:
     names = b"".join(k.encode() + b"\0" for k in layout.kernels) or b"\0"
     parts = [
         string_text(f"{manifest.name}_ptx", image.ptx, "internal"),
-        f'@{manifest.name}_kernels = internal constant [{len(names)} x i8] c"{_escaped(names)}"\n',
+        f'@{manifest.name}_kernels = internal constant [{len(names)} x i8] c"{escaped(names)}"\n',
     ]
     if image.cubin:
-        data = _escaped(image.cubin)
+        data = escaped(image.cubin)
         parts.append(f'@{manifest.name}_cubin = internal constant [{len(image.cubin)} x i8] c"{data}", align 64\n')
     return "".join(parts)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from tfc.codegen.artifact.manifest import ErrorMessage, Manifest
@@ -79,14 +78,18 @@ def function_text(head: str, code: Code, attributes: str = "") -> str:
     return f"define {head} nounwind {attributes}{{\nentry:\n{body}\n}}\n"
 
 
-_UNSAFE = re.compile(r"[^ !#-\[\]-~]")
-"""Characters that a string in LLVM's text has as numbers."""
+_SHOWN = [chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in range(256)]
+"""Each byte in a string of LLVM's text."""
 
 
 def string_text(symbol: str, text: str, linkage: str = "") -> str:
     data = text.encode() + b"\0"
-    escaped = _UNSAFE.sub(lambda found: f"\\{ord(found[0]):02X}", data.decode("latin-1"))
-    return f'@{symbol} = {linkage} constant [{len(data)} x i8] c"{escaped}"\n'
+    return f'@{symbol} = {linkage} constant [{len(data)} x i8] c"{escaped(data)}"\n'
+
+
+def escaped(data: bytes) -> str:
+    """Bytes as they stand in a string of LLVM's text."""
+    return "".join(map(_SHOWN.__getitem__, data))
 
 
 def place_of(code: Code, index: int) -> str:

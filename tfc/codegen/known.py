@@ -3,13 +3,15 @@
     known = KnownKernels(target, cache)
     function = known.find(fusion, "add_max_3")      # a kernel without a body, or None
     known.keep(function, data)                      # its object, for the next model that has it
+    known.keep_piece(function, piece)               # the same of a kernel for a GPU
 
 A fusion says all about its kernel but the target and the generators. So a kernel whose structure has been
 met is not written again: a ``kernel.func`` whose block is empty stands for it in the module, and its
 object goes into the model's. Whoever wants to see it (the LLVM text of a model) gets it by `written`.
 
 The key holds the state of tfc's own files, so an entry is not used by another version of the generators.
-A kernel that reports errors is not kept: it names the place in the user's graph.
+A kernel that reports errors is not kept: it names the place in the user's graph. The text of a kernel for a GPU tells
+where instructions come from: what is kept says from which operation of the fusion.
 """
 
 from __future__ import annotations
@@ -20,9 +22,14 @@ from typing import TYPE_CHECKING, Any, cast
 from xdsl.dialects.builtin import DenseArrayBase, FloatAttr, IndexType, IntegerType
 from xdsl.ir import Attribute, Block, Region
 
+from tfc.codegen.build import SYMBOL
 from tfc.codegen.cache import ObjectCache, key_of, state_of_compiler
 from tfc.codegen.cpu.objects import machine_of
 from tfc.codegen.cpu.targets import Target
+from tfc.codegen.gpu.lines import shown_place
+from tfc.codegen.gpu.pieces import Piece, Place
+from tfc.codegen.gpu.ptx import machine_of as gpu_machine
+from tfc.codegen.gpu.targets import GpuTarget
 from tfc.dialects import host, kernel
 from tfc.dialects.tfc.types import SMALL, LiteralAttr
 from tfc.location import stamp
@@ -40,42 +47,57 @@ class KnownKernels:
         self.target, self.cache = target, cache
         self.objects: dict[str, bytes] = {}
         """The object of each kernel without a body, by its name in the model."""
+        self.pieces: dict[str, Piece] = {}
+        """The same of kernels for a GPU."""
         self._fusions: dict[str, FusionOp] = {}
         self._keys: dict[str, str] = {}
         self._texts: dict[Attribute, str] = {}
 
-    def find(self, op: FusionOp, name: str, structure: object) -> kernel.FuncOp | None:
+    def find(
+        self, op: FusionOp, name: str, structure: object, gpu: GpuTarget | None = None
+    ) -> kernel.FuncOp | None:
         """The kernel ``name`` for ``op``, without a body; None where it has to be generated.
 
         Args:
             structure: what fusions with the same kernel have in common.
+            gpu: what it is for, where that is a GPU.
         """
-        key = key_of(f"{state_of_compiler()} {self._text(structure)}", machine_of(self.target))
-        entry = self.cache.get(key)
-        if entry is None:
+        machine = gpu_machine(gpu) if gpu else machine_of(self.target)
+        key = key_of(f"{state_of_compiler()} {_alike(op) if gpu else ''} {self._text(structure)}", machine)
+        self._fusions[name] = op
+        if (entry := self.cache.get(key)) is None:
             self._keys[name] = key
             return None
-        head, _, data = entry.partition(b"\n")
-        said: dict[str, Any] = json.loads(head)
+        line, _, data = entry.partition(b"\n")
+        said: dict[str, Any] = json.loads(line)
         types = [*_buffers(op), *(INDEX for _ in said["dims"])]
         function = kernel.FuncOp(name, types, Region(Block(arg_types=types)), **said)
         stamp(function, op.location)
-        self.objects[name], self._fusions[name] = data, op
+        if gpu is None:
+            self.objects[name] = data
+        else:
+            head, parts, numbers = json.loads(data)
+            places = _places(op)
+            self.pieces[name] = Piece(head, parts, [(places[k][0], places[k][1] if told else 0) for k, told in numbers])
         return function
 
     def keep(self, function: kernel.FuncOp, data: bytes) -> None:
         """Note the object of a kernel that `find` did not have."""
-        if (key := self._keys.pop(function.sym_name.data, None)) is None or _reports(function):
+        if (key := self._keys.pop(function.sym_name.data, None)) is not None and not _reports(function):
+            self.cache.put(key, json.dumps(_said(function)).encode() + b"\n" + data)
+
+    def keep_piece(self, function: kernel.FuncOp, piece: Piece) -> None:
+        """The same of a kernel for a GPU."""
+        name = function.sym_name.data
+        if name not in self._keys:
             return
-        pairs = cast("DenseArrayBase[IntegerType] | None", function.in_place)
-        said = {
-            "dims": [d.data for d in function.dims],
-            "grid": function.grid.data,
-            "grain": function.grain.value.data,
-            "target": function.target.data,
-            "in_place": list(pairs.get_values()) if pairs else [],
-        }
-        self.cache.put(key, json.dumps(said).encode() + b"\n" + data)
+        places = _places(self._fusions[name])
+        files = [file for file, _ in places]
+        try:
+            numbers = [(places.index((f, line)), True) if line else (files.index(f), False) for f, line in piece.places]
+        except ValueError:  # a place that the fusion does not have
+            return
+        self.keep(function, json.dumps([piece.head, piece.parts, numbers]).encode())
 
     def written(self, function: kernel.FuncOp) -> kernel.FuncOp:
         """``function`` with its body."""
@@ -115,3 +137,29 @@ def _buffers(op: FusionOp) -> list[Attribute]:
 
 def _reports(function: kernel.FuncOp) -> bool:
     return any(isinstance(op, kernel.CheckOp) for op in function.walk())
+
+
+def _said(function: kernel.FuncOp) -> dict[str, Any]:
+    """What a kernel without a body has to say."""
+    pairs = cast("DenseArrayBase[IntegerType] | None", function.in_place)
+    return {
+        "dims": [d.data for d in function.dims],
+        "grid": function.grid.data,
+        "grain": function.grain.value.data,
+        "target": function.target.data,
+        "in_place": list(pairs.get_values()) if pairs else [],
+        "block": function.block.value.data if function.block else 0,
+        "shared": function.shared.value.data if function.shared else 0,
+    }
+
+
+def _places(op: FusionOp) -> list[Place]:
+    """Where the operations of a fusion stand, and the fusion itself last."""
+    return [shown_place(o.location, SYMBOL) for o in (*op.block.ops, op)]
+
+
+def _alike(op: FusionOp) -> list[int]:
+    """Which operations share a file, and which a line: LLVM may give them directives in common."""
+    places = _places(op)
+    files = [file for file, _ in places]
+    return [*map(files.index, files), *map(places.index, places)]

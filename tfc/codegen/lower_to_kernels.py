@@ -279,9 +279,9 @@ class _Lowering:
         key = structure(op), on_gpu
         if (known := self.kernels.get(key)) is None:
             name = f"{kernel_name(op)}_{len(self.kernels)}"
-            known = self.known.find(op, name, key[0]) if self.known and not on_gpu else None
-            target = GpuTarget.parse(self.gpu) if on_gpu else self.target
-            known = self.kernels[key] = known or lower_fusion(op, name, target)
+            gpu = GpuTarget.parse(self.gpu) if on_gpu else None
+            known = self.known.find(op, name, key[0], gpu) if self.known else None
+            known = self.kernels[key] = known or lower_fusion(op, name, gpu or self.target)
             if any(isinstance(o, kernel.CheckOp) for o in known.walk()):
                 del self.kernels[key]  # its error names the place in the user's graph
                 self.kernels[op] = known

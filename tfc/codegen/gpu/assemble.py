@@ -17,7 +17,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tfc.codegen.cache import ObjectCache, key_of, object_cache
+from tfc.codegen.llvm import Machine
 from tfc.errors import InternalError
+
+SHARDS, MAX_BYTES = 8, 128 << 20
+"""Of the folder of machine code."""
 
 _PLACES = ("/usr/local/cuda/bin/ptxas", "/usr/local/bin/ptxas")
 
@@ -39,7 +44,13 @@ def assemble(text: str, cpu: str) -> bytes:
     """
     if not assembler() or cpu not in _known():
         return b""
-    return _run(text, cpu)[0]
+    cache, key = _cache(), key_of(text, Machine(_version(), cpu, "", 0))
+    if cache and (found := cache.get(key)) is not None:
+        return found
+    made = _run(text, cpu)[0]
+    if cache:
+        cache.put(key, made)
+    return made
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,17 @@ def _run(text: str, cpu: str) -> tuple[bytes, str]:
         if done.returncode:
             raise InternalError(f"bug in tfc: ptxas refuses the code for {cpu}\n{done.stderr.strip()}")
         return made.read_bytes(), done.stdout + done.stderr
+
+
+def _cache() -> ObjectCache | None:
+    """What was assembled before, in a folder of its own: it is larger than a kernel's object."""
+    objects = object_cache()
+    return ObjectCache(objects.folder / "cubins", MAX_BYTES, SHARDS) if objects else None
+
+
+@cache
+def _version() -> str:
+    return subprocess.run([assembler(), "--version"], capture_output=True, text=True, check=False).stdout
 
 
 @cache

@@ -29,8 +29,7 @@ class Lines:
         return self.nodes.setdefault(text, FIRST + len(self.nodes))
 
     def _file(self, name: str) -> int:
-        quoted = "".join(c if c.isprintable() and c.isascii() and c not in '"\\' else "_" for c in name)
-        return self._node(f'!DIFile(filename: "{quoted}", directory: "")')
+        return self._node(f'!DIFile(filename: "{_shown(name)}", directory: "")')
 
     def function(self, name: str, location: LocationAttr) -> int:
         """The scope of a kernel."""
@@ -62,6 +61,16 @@ class Lines:
         flags = self._node('!{i32 2, !"Debug Info Version", i32 3}')
         head = f"!llvm.dbg.cu = !{{!{self._unit}}}\n!llvm.module.flags = !{{!{flags}}}\n"
         return head + "".join(f"!{number} = {text}\n" for text, number in self.nodes.items())
+
+
+def shown_place(location: LocationAttr, kernel: str) -> tuple[str, int]:
+    """The file that a directive names for ``location``, and the line; the name of the ``kernel`` where it is not known."""
+    name, line = _place(location)
+    return (_shown(name), line) if name else (kernel, 0)
+
+
+def _shown(name: str) -> str:
+    return "".join(c if c.isprintable() and c.isascii() and c not in '"\\' else "_" for c in name)
 
 
 def _place(location: LocationAttr) -> tuple[str, int]:

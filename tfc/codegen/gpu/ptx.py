@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tfc.codegen.build import SYMBOL
+from tfc.codegen.gpu.pieces import Piece, join, piece_of
 from tfc.codegen.gpu.targets import PTX_VERSION, GpuTarget
 from tfc.codegen.gpu.translate import translate
 from tfc.codegen.llvm import Machine, generator, parse
@@ -42,7 +44,13 @@ def ptx(kernels: Sequence[FuncOp], cpu: str | None = None, messages: list[str] |
         InternalError: an operation stands there for which there is no rule.
     """
     target = GpuTarget.parse(cpu)
-    return ptx_of_llvm(translate(kernels, target, messages), target)
+    messages = [] if messages is None else messages
+    return join([piece(k, target, messages) for k in kernels], [k.sym_name.data for k in kernels])
+
+
+def piece(kernel: FuncOp, target: GpuTarget, messages: list[str]) -> Piece:
+    """PTX of one kernel, to be joined with others; raises as `ptx`."""
+    return piece_of(ptx_of_llvm(translate([kernel], target, messages, symbol=SYMBOL), target))
 
 
 def ptx_of_llvm(text: str, target: GpuTarget) -> str:

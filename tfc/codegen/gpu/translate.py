@@ -35,13 +35,21 @@ CARRIED = 66
 
 
 def translate(
-    functions: Sequence[kernel.FuncOp], target: GpuTarget, messages: list[str] | None = None
+    functions: Sequence[kernel.FuncOp],
+    target: GpuTarget,
+    messages: list[str] | None = None,
+    *,
+    symbol: str | None = None,
 ) -> str:
-    """LLVM IR of some kernels; see `tfc.codegen.gpu.ptx.ptx` for the arguments."""
+    """LLVM IR of some kernels; see `tfc.codegen.gpu.ptx.ptx` for the arguments.
+
+    Args:
+        symbol: the name of a single kernel in the text, instead of its own.
+    """
     # What is shared of code generation asks a target for a few facts, which both kinds have.
     module = GpuModule(target, [] if messages is None else messages)  # pyright: ignore[reportArgumentType]
     for function in functions:
-        module.bodies.append(GpuTranslator(module).function(function))
+        module.bodies.append(GpuTranslator(module).function(function, symbol=symbol))
     return module.text
 
 
@@ -91,7 +99,7 @@ class GpuTranslator(Translator):
         """The definition of ``op``, as text; its name and linkage are its own."""
         assert op.block is not None, "the verifier demands it"
         code, entry = self.code, op.body.block
-        self.name = op.sym_name.data
+        self.name = symbol or op.sym_name.data
         self.constant = _read_only(op)
         if op.shared is not None:
             self.places = kernel.shared_layout(op)[0]
