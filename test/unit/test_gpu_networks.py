@@ -16,15 +16,13 @@ from tfc.emulator.driver import Driver
 onnx = pytest.importorskip("onnx")
 
 STEPS = ("adam", "momentum", "rmsprop", "ftrl")
-LARGE = ("resnet50", "densenet121", "inception_v1", "inception_v2", "zfnet512", "bvlc_alexnet")
+LARGE = ("squeezenet", "resnet50", "densenet121", "inception_v1", "inception_v2", "zfnet512", "bvlc_alexnet")
 
 
 pytestmark = pytest.mark.usefixtures("gpu")
 
 
-@pytest.mark.parametrize(
-    "name", ["squeezenet", "shufflenet", *(pytest.param(n, marks=pytest.mark.slow) for n in LARGE)]
-)
+@pytest.mark.parametrize("name", ["shufflenet", *(pytest.param(n, marks=pytest.mark.slow) for n in LARGE)])
 def test_networks(demo: ModuleType, name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.onnx"
     onnx.save(demo.with_weights(onnx.load(str(demo.LIGHT / f"light_{name}.onnx"))), str(path))
