@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -307,3 +309,12 @@ def test_containers_are_reset_one_by_one():
     assert len(tf.Session(server.target).run(tf.report_uninitialized_variables())) == 3
     with pytest.raises(tf.GraphError, match="sessions without a target"):
         tf.Session.reset("")
+
+
+def test_a_variable_keeps_its_shape():
+    v = tf.get_variable("v", [2])
+    with pytest.raises(tf.GraphError, match=r"'Assign': expected a value of shape \(2,\) for the variable 'v', got \(3,\)") as caught:
+        tf.assign(v, [1.0, 2.0, 3.0], validate_shape=False)
+    assert re.search(r"test_variables.py:\d+(.|\n)*made at .*test_variables.py:\d+, and keeps its shape, with validate_shape=False", str(caught.value))
+    with pytest.raises(tf.GraphError, match=r"(?s)initial value of known shape.*never changes, with validate_shape=False either"):
+        tf.Variable(tf.placeholder(tf.float32, [None]), validate_shape=False)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from xdsl.dialects.builtin import UnrankedTensorType
 
+from tfc.dialects.tfc.state import content_of
 from tfc.errors import GraphError
 from tfc.graph.arrays import group, no_op
 from tfc.graph.critical import exclude
@@ -80,7 +81,8 @@ class Variable(Operators):
         self._initial_value = value = convert(initial_value, dtype, name="initial_value")
         if isinstance(value.type, UnrankedTensorType) or not value.shape.is_fully_defined():
             message = f"a variable needs an initial value of known shape, got {value.shape}"
-            raise quoted(GraphError(message), here())
+            help = "its shape never changes, with validate_shape=False either; tf.reshape(x, [...]) fixes that of a value"
+            raise quoted(GraphError(message, help=help), here())
         container = get_default_graph().container_name
         key = f"{container}{SEPARATOR}{scope[:-1]}" if container else scope[:-1]
         handle = {"container": container, "shared_name": key, "dtype": value.dtype, "shape": value.shape}
@@ -239,7 +241,13 @@ def handle_of(ref: Any, type_: str) -> Tensor:
 def _assign(type_: str, ref: Any, value: Any, name: str | None, locked: bool | None) -> Tensor:
     handle = handle_of(ref, type_)
     with name_scope(name, type_, [handle]) as scope:
-        made = single(type_, [handle, convert(value, handle.dtype, name="value")], scope)
+        value = convert(value, handle.dtype, name="value")
+        shape = TensorShape.of(content_of(handle.value))
+        if not value.shape.is_compatible_with(shape):
+            message = f"'{type_}': expected a value of shape {shape} for the variable '{variable_of(handle).name}', got {value.shape}"
+            help = f"it was made at {variable_of(handle).made_at}, and keeps its shape, with validate_shape=False either"
+            raise quoted(GraphError(message, help=help), here())
+        made = single(type_, [handle, value], scope)
     if locked:
         exclude(made.graph, made.op.name, f"variable {variable_of(handle).attrs['shared_name']}")
     return made
