@@ -184,6 +184,26 @@ def test_training_on_the_gpu_is_training_on_the_cpu() -> None:
     assert losses[0][-1] < losses[0][0]
 
 
+@pytest.mark.parametrize("offset", [0, 1])
+def test_rows_are_written_without_a_look_at_their_number(offset: int, gpu: Driver) -> None:
+    x, turns = tf.placeholder(tf.float32, [5, 300], name="x"), 5
+    _, rows = tf.while_loop(
+        lambda i, _: i < turns,
+        lambda i, rows: (i + 1, rows.write(i + offset, tf.tanh(tf.gather(x, i)))),
+        [tf.constant(0), tf.TensorArray(tf.float32, turns)],
+    )
+    model, value = tf.compile(rows.stack(), [x], device="gpu", cpu="sm_90"), random(5, 300)
+    if offset:
+        with pytest.raises(RunError, match=r"an index is out of range \[0, 5\)"):
+            model(value)
+        return
+    model(value)  # memory for its arguments is there now
+    before = gpu.calls["cuStreamSynchronize"]
+    np.testing.assert_allclose(model(value), np.tanh(value), rtol=1e-5, atol=1e-6)
+    looks = turns + 1  # at the condition
+    assert gpu.calls["cuStreamSynchronize"] - before == looks + 1, "and one at the result"
+
+
 def test_a_loop_on_the_gpu() -> None:
     with tf.device("/gpu:0"):
         x = tf.placeholder(tf.float32, [3])
