@@ -26,6 +26,7 @@ from tfc.dialects.tfc.convolution_gradient import ConvBackpropFilterOp
 from tfc.dialects.tfc.elementwise import AddOp
 from tfc.dialects.tfc.fusion import FusionOp
 from tfc.dialects.tfc.packed import AxesAttr, Axis, ContractOp
+from tfc.dialects.tfc.pieces import ConcatOp
 from tfc.dialects.tfc.shape import BroadcastOp, ReshapeOp
 from tfc.dialects.tfc.types import Array, LiteralAttr, element_of, shape_of, tensor_type
 from tfc.dims import Dim, evaluate, symbol
@@ -445,6 +446,32 @@ def test_copies_of_symbolic_extents(length: int) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_copies_of_any_dims(data: st.DataObject) -> None:
     draw_dot(data)
+
+
+@pytest.mark.parametrize(("inner", "extents"), [(2, (3, 1, 40)), (1, (3, 1, 8)), (1, (1, 1, 65))])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("named", [False, True])
+def test_products_with_vectors_read_parts_where_they_are(
+    inner: int, extents: tuple[int, int, int], dtype: Any, named: bool
+) -> None:
+    """Keys (the sum is along them) and values (across them) of earlier tokens, and of a new one."""
+    heads, one, width = extents
+    q = numbers(heads, 1, width if inner == 2 else 8, dtype=dtype)
+    old, new = numbers(heads, 7, width, dtype=dtype), numbers(heads, one, width, dtype=dtype)
+    past: Dim = symbol("past") if named else 7
+    shapes = [[heads, 1, width if inner == 2 else past + 1], [heads, past, width], [heads, one, width]]
+
+    def body(q: SSAValue, old: SSAValue, new: SSAValue) -> Sequence[Operation]:
+        both = ConcatOp([old, new], 1)
+        return [both, DotOp(q, both.result, [0], [0], [2], [inner])]
+
+    module = function([tensor_type(s, element_of(np.dtype(dtype))) for s in shapes], body)
+    run_pipeline(module, "pack-contractions,canonicalize,fuse")
+    assert len([o for o in module.walk() if isinstance(o, FusionOp)]) == 1
+    got = execute(module, q, old, new, dims={"past": 7})
+    whole = np.concatenate([old, new], 1).astype(np.float64)
+    exact = np.einsum("bik,bjk->bij" if inner == 2 else "bij,bjk->bik", q.astype(np.float64), whole)
+    np.testing.assert_allclose(got.astype(np.float64), exact, rtol=0, atol=16 * float(ml_dtypes.finfo(dtype).eps))
 
 
 @pytest.mark.parametrize(("m", "n"), [(1, 700), (5, 1100), (9, 300)])

@@ -14,7 +14,7 @@ places of all images.
 
 A right operand that is computed by the model itself is laid out by a kernel of its own where many rows use it and
 vectors of it are far apart. Elsewhere it is read in place, whichever way its columns lie: the kernel copies what it needs of
-it. A GPU reads every right operand in place, as its blocks copy tiles of it to
+it. One that is put together from parts for a product with vectors is read by a sum, part by part. A GPU reads every right operand in place, as its blocks copy tiles of it to
 shared memory, either way round; it has so many blocks at work that long sums of small results are cut
 into pieces for them, in f32. A product with a vector is a sum there (`split-reductions`). What the generic loop nest does as
 well stays: integers (but for bytes, see `pack_bytes`), depthwise convolutions, products with a vector, sums of one or two terms.
@@ -95,6 +95,8 @@ class PackContractions(ModulePass):
             if not isinstance(op, ConvBackpropFilterOp) and element(op.x) == WIDE:
                 return pack_bytes(op, machine, emit)
             found = sum_of(op)
+            if isinstance(op, DotOp) and joins_parts(op, found):
+                return summed(op, found, emit)
             return contract(op, found, machine, emit, packed) if pays(op, found) else None
 
         rule = Rule("pack", pack, (DotOp, ConvolutionOp, ConvBackpropFilterOp), exact=False)
@@ -282,6 +284,16 @@ def on_gpu(op: Contraction, target: GpuTarget, emit: Emit, allow_tf32: bool) -> 
         extents = [found.columns, found.depth, *(a.extent for a in found.outer)]
         return summed(op, found, emit) if is_float(element(op.x)) and 0 not in extents else None
     return blocked(op, found, target, emit, allow_tf32) if pays(op, found, few=0) else None
+
+
+def joins_parts(op: DotOp, found: Sum) -> bool:
+    """Whether a product with vectors is all that reads a matrix put together from parts, rows below rows, as keys and values
+    of earlier tokens and a new one are: a sum reads the parts where they are."""
+    parts, extents = op.y.owner, [found.columns, found.depth, *(a.extent for a in found.outer)]
+    if not isinstance(parts, ConcatOp) or parts.axis.value.data == len(shape_of(op.y)) - 1:
+        return False
+    wide = isinstance(element(op.x), Float32Type | Float64Type)
+    return found.rows == 1 and 0 not in extents and wide and op.y.has_one_use()
 
 
 def summed(op: DotOp, found: Sum, emit: Emit) -> SSAValue:

@@ -94,3 +94,15 @@ func.func @stay(%x: tensor<2x9x8xf32>, %w: tensor<3x1x8xf32>, %i: tensor<4x4xi32
   %p = tfc.dot %x, %v batch [], [] contract [2], [0] : tensor<2x9x8xf32>, tensor<8xf32> -> tensor<2x9xf32>
   func.return %d, %m, %p : tensor<2x7x8xf32>, tensor<4x4xi32>, tensor<2x9xf32>
 }
+
+// Keys of earlier tokens and of a new one, for one row of queries: a sum, which reads the parts where they are.
+// CHECK-LABEL: func.func @decode
+// CHECK-NEXT:    %keys = tfc.concat %cache, %k
+// CHECK:         %[[P:.*]] = tfc.mul {{.*}}, %keys
+// CHECK-NEXT:    tfc.reduce sum %[[P]] over [2]
+// CHECK-NOT:     tfc.contract
+func.func @decode(%q: tensor<12x1x64xf32>, %cache: tensor<12x511x64xf32>, %k: tensor<12x1x64xf32>) -> tensor<12x1x512xf32> {
+  %keys = tfc.concat %cache, %k along 1 : tensor<12x511x64xf32>, tensor<12x1x64xf32> -> tensor<12x512x64xf32>
+  %y = tfc.dot %q, %keys batch [0], [0] contract [2], [2] : tensor<12x1x64xf32>, tensor<12x512x64xf32> -> tensor<12x1x512xf32>
+  func.return %y : tensor<12x1x512xf32>
+}
