@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 import onnx.reference
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import helper
 from onnx_models import FLOAT, INT, info, model, node, run
 
@@ -199,8 +201,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "attributes"), CASES)
-@pytest.mark.parametrize("given", ["all", "least"])
-def test_recurrent_operators(kind: str, attributes: dict[str, Any], given: str) -> None:
+@pytest.mark.parametrize("operands", ["all", "least"])
+def test_recurrent_operators(kind: str, attributes: dict[str, Any], operands: str) -> None:
     """With every operand (lengths, first states, peepholes) or only those that have to be."""
     peer = pytest.importorskip("onnxruntime")
     chance = np.random.default_rng(5)
@@ -213,7 +215,7 @@ def test_recurrent_operators(kind: str, attributes: dict[str, Any], given: str) 
     names, states = ["x", "w", "r"], ["h"] + ["c"] * (kind == "LSTM")
     feeds: dict[str, Any] = {"x": draw(TIME, BATCH, DEPTH)}
     inputs = [info("x", "t", BATCH, DEPTH)]
-    if given == "all":
+    if operands == "all":
         weights["b"] = draw(ways, 2 * gates * HIDDEN)
         names += ["b", "n", *(f"{s}0" for s in states)]
         feeds["n"] = np.int32([4, 1, 3])
@@ -230,6 +232,30 @@ def test_recurrent_operators(kind: str, attributes: dict[str, Any], given: str) 
     options.log_severity_level = 3
     session = peer.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     check(proto, session.run(None, feeds), 1e-4, **feeds)
+
+
+@settings(deadline=None, max_examples=3)
+@given(
+    st.sampled_from(sorted(GATES)), st.sampled_from(["forward", "reverse", "bidirectional"]),
+    st.tuples(st.integers(1, 5), st.integers(1, 33), st.integers(1, 20), st.integers(1, 100)), st.booleans(),
+)  # fmt: skip
+def test_recurrent_operators_of_any_size(kind: str, direction: str, sizes: tuple[int, ...], named: bool) -> None:
+    """Each step in place, run after run, with the same bits on one thread and on two."""
+    peer = pytest.importorskip("onnxruntime")
+    (time, batch, depth, hidden), chance = sizes, np.random.default_rng(5)
+    ways, gates = 2 if direction == "bidirectional" else 1, GATES[kind]
+    shapes = {"w": (ways, gates * hidden, depth), "r": (ways, gates * hidden, hidden), "b": (ways, 2 * gates * hidden)}
+    weights: dict[str, Any] = {k: chance.normal(size=s, scale=0.3).astype(np.float32) for k, s in shapes.items()}
+    made = node(kind, ["x", *shapes], ["y", "y_h"], hidden_size=hidden, direction=direction)
+    inputs = [info("x", "t" if named else time, batch, depth)]
+    proto = model([made], inputs, ["y", "y_h"], opset=14, **weights)
+    session = peer.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    one, two = (tfc.compile(proto, threads=k) for k in (1, 2))
+    for _ in range(2):
+        x = chance.normal(size=(time, batch, depth)).astype(np.float32)
+        for a, b, want in zip(one(x), two(x), session.run(None, {"x": x}), strict=True):
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_allclose(a, want, rtol=1e-4, atol=1e-5)
 
 
 # Random numbers
