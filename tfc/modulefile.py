@@ -49,6 +49,8 @@ def read_module(text: str, name: str, context: Context, *, first_line: int = 1) 
     Raises:
         ModelFileError: the text is no module; it is quoted with a caret.
     """
+    if not text.strip():
+        raise ModelFileError("expected a module, and there is nothing in the file", where=name)
     blobs = load_blobs(text, Path(name).parent / "blobs")
     try:
         module = _LocatingParser(context, text, name, first_line).parse_module()

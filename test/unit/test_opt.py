@@ -45,6 +45,14 @@ def fails(outcome: Outcome, status: int, *words: str) -> None:
         assert word in outcome.err, outcome.err
 
 
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"", "nothing in the file"), (b"\n \n", "nothing in the file"), (b"\0\xff\xfe", "got other bytes")]
+)
+def test_files_without_a_module(data: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "x.mlir").write_bytes(data)
+    fails(opt("x.mlir"), 1, "x.mlir: error: expected a ", words)
+
+
 def test_version_is_quick() -> None:
     times: list[float] = []
     for _ in range(3):

@@ -135,9 +135,13 @@ def _check_form(form: str) -> None:
 
 
 def _read(file: str) -> tuple[str, str]:
-    if file == "-":
-        return sys.stdin.read(), "<stdin>"
-    return Path(file).read_text(encoding="utf-8"), file
+    name = "<stdin>" if file == "-" else file
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"), name
+    except UnicodeDecodeError:
+        from tfc.errors import ModelFileError
+
+        raise ModelFileError("expected a text in UTF-8, got other bytes", where=name) from None
 
 
 def _parts(text: str, split: bool) -> Iterator[tuple[str, int]]:
