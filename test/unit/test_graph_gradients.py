@@ -290,6 +290,7 @@ def test_custom_gradient() -> None:
 
 def test_custom_gradient_of_a_variable_is_refused() -> None:
     v = tf.Variable(1.0)
+    tf.cond(v > 0, lambda: v * 2, lambda: v * 3)
 
     @tf.custom_gradient
     def scaled(x: Any) -> Any:

@@ -279,6 +279,12 @@ def critical_sections_come_one_after_the_other() -> list[Any]:
         return [v.read_value()]
 
 
+@ordered([6.0], v=0.0)
+def critical_sections_in_a_graph_with_branches() -> list[Any]:
+    tf.cond(tf.constant(True), lambda: tf.constant(1.0) * 2, lambda: tf.constant(1.0) * 3)
+    return critical_sections_come_one_after_the_other()
+
+
 @ordered([3.0], v=0.0)
 def updates_with_locking() -> list[Any]:
     v = variable("v")

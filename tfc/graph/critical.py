@@ -41,7 +41,7 @@ class CriticalSection:
         A variable that ``fn`` reads has to be read in it: ``v.read_value()``.
         """
         graph = get_default_graph()
-        known = graph.size
+        known = len(graph.get_operations())
         with name_scope(name, "critical_section_execute"):
             result: Any = fn()
         for op in graph.get_operations()[known:]:

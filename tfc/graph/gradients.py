@@ -346,7 +346,7 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
         with name_scope(getattr(f, "__name__", "CustomGradient").strip("<>"), None, args):
             inputs = [identity(a) for a in args]
             graph = inputs[0].graph if inputs else get_default_graph()
-            size = graph.size
+            size = len(graph.get_operations())
             result, grad = f(*inputs, **kwargs)
             results = [convert(r) for r in _listed(result)]
             _refuse_variables(graph, size)
