@@ -141,7 +141,7 @@ def _read(file: str) -> tuple[str, str]:
     except UnicodeDecodeError:
         from tfc.errors import ModelFileError
 
-        raise ModelFileError("expected a text in UTF-8, got other bytes", where=name) from None
+        raise ModelFileError("expected a text file in UTF-8, got other bytes", where=name) from None
 
 
 def _parts(text: str, split: bool) -> Iterator[tuple[str, int]]:
