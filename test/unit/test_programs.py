@@ -84,6 +84,7 @@ def run(model: tfc.Compiled) -> bytes:
 
 
 def kept(folder: Path, what: str) -> list[Path]:
+    programs.wait_until_kept()
     return sorted(p for p in (folder / what).rglob("*") if p.is_file())
 
 

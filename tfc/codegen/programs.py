@@ -34,6 +34,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -74,6 +75,9 @@ INLINE = 1 << 16
 
 _PIECE = 2 << 20
 """Bytes that are written and checked at a time: those of a huge page, as which a file written so can be mapped."""
+
+_writers: dict[Path, Thread] = {}
+"""What writes large constants now. Python ends after them."""
 
 _WATCHING = ("TFC_DEBUG", "TFC_DUMP", "TFC_VALIDATE", "TFC_VERIFY")
 
@@ -140,6 +144,8 @@ class ProgramCache:
     def get(self, model: Model) -> Ready | None:
         """The program of ``model``, if all of it is there and whole."""
         key = self._key(model)
+        if (writer := _writers.get(self._weights / key)) is not None:
+            writer.join()
         if (entry := self._entries.get(key)) is None:
             return None
         line, _, rest = entry.partition(b"\n")
@@ -159,7 +165,7 @@ class ProgramCache:
         return Ready(head["name"], rest[: head["object"]], [array(p) for p in head["constants"]], initial)
 
     def put(self, model: Model, ready: Ready) -> None:
-        """Keep a program."""
+        """Keep a program; where it has large constants, in a thread, so that it runs meanwhile."""
         key, parts = self._key(model), dict(model.parts())
         block = _Block()
         sources = [(_address(p), p.nbytes) for p in parts.values()]
@@ -178,14 +184,23 @@ class ProgramCache:
             "constants": [place(c) for c in ready.constants],
             "initial": {n: place(a) for n, a in ready.initial.items()},
         }
-        inline = b""
+
+        def write(sums: str, inline: bytes = b"") -> None:
+            self._entries.put(key, json.dumps({**head, "sums": sums}).encode() + b"\n" + ready.object + inline)
+
+        def write_large() -> None:
+            try:
+                if (sums := self._keep(key, block)) is not None:
+                    write(sums)
+            finally:
+                del _writers[path]
+
+        path = self._weights / key
         if block.size < INLINE:
-            inline, head["sums"] = b"".join(p.tobytes() for p in block.pieces()), ""
-        elif (sums := self._keep(key, block)) is None:
-            return
-        else:
-            head["sums"] = sums
-        self._entries.put(key, json.dumps(head).encode() + b"\n" + ready.object + inline)
+            write("", b"".join(p.tobytes() for p in block.pieces()))
+        elif path not in _writers:
+            _writers[path] = Thread(target=write_large, name="tfc-cache")
+            _writers[path].start()
 
     def _key(self, model: Model) -> str:
         return key_of(f"{model.digest} {self._how}", self._machine)
@@ -224,6 +239,12 @@ class ProgramCache:
             write_whole(self._weights / key, pieces())
             return _digest(sums)
         return None
+
+
+def wait_until_kept() -> None:
+    """Return when nothing is written any more."""
+    for writer in [*_writers.values()]:
+        writer.join()
 
 
 def start(ready: Ready) -> Program:
