@@ -344,5 +344,5 @@ def test_assignments_give_the_new_value_and_can_be_loaded(change, wanted):
     with tf.Session() as session:
         v.load(3.0)
         assert session.run(node) == wanted == v.eval()
-    with pytest.raises(tf.GraphError, match=r"expected a value of shape \(\), got \(2,\)"):
+    with pytest.raises(tf.GraphError, match=r"expected a value of shape \(\) for the variable 'v', got \(2,\)"):
         getattr(v, change)([1.0, 2.0])

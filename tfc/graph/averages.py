@@ -68,7 +68,7 @@ class ExponentialMovingAverage:
 
     def _make(self, v: Any) -> None:
         graph, is_variable = v.graph, isinstance(v, Variable)
-        with graph.name_scope(None), graph.colocate_with(v.op):
+        with graph.control_dependencies(None), graph.name_scope(None), graph.colocate_with(v.op):
             first = v.initialized_value() if is_variable else lambda: zeros(v.shape, v.dtype)
             self._averages[v] = Variable(first, False, name=f"{v.op.name}/{self._name}")
             if self._debias and not is_variable:

@@ -21,6 +21,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from tfc.dialects.tfc.gather import GatherOp
+from tfc.dialects.tfc.packed import ContractOp
 from tfc.dialects.tfc.state import VariableOp
 from tfc.dialects.tfc.types import (
     UNKNOWN_DIM,
@@ -34,6 +35,7 @@ from tfc.dialects.tfc.types import (
 )
 from tfc.dims import Dim, evaluate, names, product
 from tfc.errors import GraphError
+from tfc.passes.count_work import flops
 from tfc.runtime.interpreter import argument_names, interpret
 
 TOLERANCE = {"float64": 1e-11, "float32": 2e-4, "float16": 2e-2, "bfloat16": 1e-1}
@@ -42,10 +44,12 @@ TOLERANCE = {"float64": 1e-11, "float32": 2e-4, "float16": 2e-2, "bfloat16": 1e-
 DEFAULT_DIM = 3
 """What a named extent is in generated inputs; small, and no extent that models prefer."""
 
-SPECIALS = (np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 1e-40, 1e30)
+SPECIALS = (np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 1e-40, 1e18)
+"""The square of the largest is a number in f32: past that, a product is infinite or not as it is fused with a sum."""
 
 MOST_ELEMENTS = 1 << 27
-"""A function with a larger value is not run: numpy would take minutes, or all memory."""
+MOST_PRODUCTS = 1 << 29
+"""A function with a larger value or sum of products is not run: numpy would take minutes, or all memory."""
 
 MOST_TURNS = 1000
 """A loop that made-up inputs keep going is given up."""
@@ -112,14 +116,12 @@ def is_runnable(function: FuncOp) -> bool:
 
 
 def _runs(op: Operation) -> bool:
-    return op.name.startswith("tfc.") and all(_size(r.type) <= MOST_ELEMENTS for r in op.results)
+    small = all(_number(product(shape_of(r.type))) <= MOST_ELEMENTS for r in op.results if isinstance(r.type, TensorType))
+    return op.name.startswith("tfc.") and small and (not isinstance(op, ContractOp) or _number(flops(op)) <= 2 * MOST_PRODUCTS)
 
 
-def _size(type_: Attribute) -> int:
-    if not isinstance(type_, TensorType):
-        return 0
-    total = product(shape_of(type_))
-    return evaluate(total, dict.fromkeys(names(total), DEFAULT_DIM))
+def _number(size: Dim) -> int:
+    return evaluate(size, dict.fromkeys(names(size), DEFAULT_DIM))
 
 
 def run_function(
