@@ -77,7 +77,7 @@ _PIECE = 2 << 20
 """Bytes that are written and checked at a time: those of a huge page, as which a file written so can be mapped."""
 
 _writers: dict[Path, Thread] = {}
-"""What writes large constants now. Python ends after them."""
+"""What wrote large constants last, or still does, by their file. Python ends after them."""
 
 _WATCHING = ("TFC_DEBUG", "TFC_DUMP", "TFC_VALIDATE", "TFC_VERIFY")
 
@@ -189,18 +189,18 @@ class ProgramCache:
             self._entries.put(key, json.dumps({**head, "sums": sums}).encode() + b"\n" + ready.object + inline)
 
         def write_large() -> None:
-            try:
-                if (sums := self._keep(key, block)) is not None:
-                    write(sums)
-            finally:
-                del _writers[path]
+            if (sums := self._keep(key, block)) is not None:
+                write(sums)
 
-        path = self._weights / key
         if block.size < INLINE:
             write("", b"".join(p.tobytes() for p in block.pieces()))
-        elif path not in _writers:
-            _writers[path] = Thread(target=write_large, name="tfc-cache")
-            _writers[path].start()
+            return
+        writer = Thread(target=write_large, name="tfc-cache")
+        try:
+            writer.start()
+        except RuntimeError:  # Python is ending, or there are too many threads
+            return write_large()
+        _writers[self._weights / key] = writer
 
     def _key(self, model: Model) -> str:
         return key_of(f"{model.digest} {self._how}", self._machine)

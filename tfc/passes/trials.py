@@ -47,8 +47,7 @@ DEFAULT_DIM = 3
 SPECIALS = (np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 1e-40, 1e18)
 """The square of the largest is a number in f32: past that, a product is infinite or not as it is fused with a sum."""
 
-MOST_ELEMENTS = 1 << 27
-MOST_PRODUCTS = 1 << 29
+MOST_ELEMENTS, MOST_PRODUCTS = 1 << 27, 1 << 29
 """A function with a larger value or sum of products is not run: numpy would take minutes, or all memory."""
 
 MOST_TURNS = 1000
